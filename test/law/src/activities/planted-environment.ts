@@ -1,0 +1,3 @@
+// expects: law(environment)
+const { pid, env } = process;
+export const planted = [pid, env];

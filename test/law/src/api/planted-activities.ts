@@ -1,0 +1,4 @@
+// expects: law(imports)
+import { activities } from '../activities/activities.ts';
+
+export const planted = activities;

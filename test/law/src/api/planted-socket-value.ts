@@ -1,0 +1,4 @@
+// expects: law(imports)
+import { WebSocket } from 'ws';
+
+export const planted = WebSocket;

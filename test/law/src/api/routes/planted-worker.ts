@@ -1,0 +1,4 @@
+// expects: law(imports)
+import { Worker } from '@temporalio/worker';
+
+export const planted = Worker;

@@ -1,0 +1,4 @@
+// expects: law(imports)
+import { parts } from '../api/app.ts';
+
+export const planted = parts;

@@ -1,0 +1,1 @@
+export const idPattern = '^[a-z]+$';

@@ -1,0 +1,4 @@
+// expects: law(imports)
+import { Type } from 'typebox';
+
+export const limit = Type.Number();

@@ -1,0 +1,4 @@
+// expects: law(imports)
+import { Event } from './events.ts';
+
+export const name = Event;

@@ -1,0 +1,4 @@
+// expects: law(imports)
+import { readFileSync } from 'fs';
+
+export const planted = readFileSync;

@@ -1,0 +1,4 @@
+// expects: law(imports)
+import { randomUUID } from 'node:crypto';
+
+export const planted = randomUUID;

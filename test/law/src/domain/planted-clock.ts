@@ -1,0 +1,2 @@
+// expects: law(clock)
+export const planted = new Date();

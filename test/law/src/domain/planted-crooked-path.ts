@@ -1,0 +1,4 @@
+// expects: law(imports)
+import { fold } from './../store/port.ts';
+
+export const planted = fold;

@@ -1,0 +1,4 @@
+// expects: law(imports)
+import { home } from '../config.ts';
+
+export const planted = home;

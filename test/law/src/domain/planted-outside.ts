@@ -1,0 +1,4 @@
+// expects: law(imports)
+import manifest from '../../../../package.json' with { type: 'json' };
+
+export const planted = manifest.name;

@@ -1,0 +1,2 @@
+// expects: law(imports)
+export const planted = import('../contracts/events.ts');

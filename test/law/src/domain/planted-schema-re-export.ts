@@ -1,0 +1,2 @@
+// expects: law(imports)
+export { Event } from '../contracts/events.ts';

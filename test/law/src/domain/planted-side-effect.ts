@@ -1,0 +1,4 @@
+// expects: law(imports)
+import '../store/port.ts';
+
+export const planted = 1;

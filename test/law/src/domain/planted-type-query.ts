@@ -1,0 +1,2 @@
+// expects: law(imports) typescript(consistent-type-imports)
+export type Planted = import('../store/port.ts').Store;

@@ -1,0 +1,2 @@
+// expects: typescript(no-explicit-any)
+export type Planted = any;

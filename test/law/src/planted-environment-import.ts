@@ -1,0 +1,4 @@
+// expects: law(environment)
+import { env } from 'node:process';
+
+export const planted = env;

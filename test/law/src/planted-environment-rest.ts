@@ -1,0 +1,3 @@
+// expects: law(environment)
+const { pid, ...rest } = process;
+export const planted = [pid, rest];

@@ -1,0 +1,4 @@
+// expects: import(extensions)
+import { home } from './config.js';
+
+export const planted = home;

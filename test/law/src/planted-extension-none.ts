@@ -1,0 +1,4 @@
+// expects: import(extensions)
+import { home } from './config';
+
+export const planted: unknown = home;

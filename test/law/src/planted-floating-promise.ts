@@ -1,0 +1,4 @@
+// expects: typescript(no-floating-promises)
+export function planted(): void {
+  Promise.resolve();
+}

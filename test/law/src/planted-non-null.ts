@@ -1,0 +1,2 @@
+// expects: typescript(no-non-null-assertion)
+export const planted = (value: string | null): string => value!;

@@ -1,0 +1,2 @@
+// expects: typescript(no-require-imports)
+export const planted: unknown = require('node:fs');

@@ -1,0 +1,4 @@
+// expects: law(imports)
+import Fastify from 'fastify';
+
+export const planted = Fastify;

@@ -1,0 +1,4 @@
+// expects: law(imports)
+import type { Session } from '../../api/app.ts';
+
+export type Planted = Session;

@@ -1,0 +1,5 @@
+import { defineSignal } from '@temporalio/workflow';
+
+import type { Event } from '../contracts/events.ts';
+
+export const send = defineSignal<[Event]>('send');

@@ -1,0 +1,4 @@
+// expects: law(imports)
+import { Client } from '@temporalio/client';
+
+export const planted = Client;

@@ -1,0 +1,21 @@
+/** Vitest's global setup of every project whose tests talk to Temporal: one real server for all of them. */
+import type { TestProject } from 'vitest/node';
+
+import { findTemporalBinary, startTemporal } from './temporal-server.ts';
+
+export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  const binary = await findTemporalBinary();
+  const server = await startTemporal({ binary });
+  project.provide('temporalBinary', binary);
+  project.provide('temporalAddress', server.address);
+  return async () => {
+    const died = server.hasEnded();
+    const failed = project.vitest.state
+      .getFiles()
+      .some((file) => file.projectName === project.name && file.result?.state === 'fail');
+    if (died || failed)
+      process.stderr.write(`the Temporal server's log ends:\n${server.readLog()}\n`);
+    await server.stop();
+    if (died) throw new Error('the Temporal server ended before the tests did');
+  };
+}

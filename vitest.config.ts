@@ -1,0 +1,54 @@
+import { defineConfig } from 'vitest/config';
+
+/** The tests that need a Temporal server. */
+const slow = [
+  'test/{workflows,integration,e2e}/**/*.test.ts',
+  'test/torture/{short-run,regressions}.test.ts',
+];
+const replay = 'test/replay/**/*.test.ts';
+
+export default defineConfig({
+  test: {
+    coverage: {
+      provider: 'v8',
+      include: ['src/**/*.ts'],
+      // entries and workflows run in other processes and threads, where nobody counts
+      exclude: ['src/*.ts', 'src/workflows/**'],
+      reporter: ['text', 'json-summary', 'html'],
+    },
+    projects: [
+      {
+        extends: true,
+        // whatever is not elsewhere, so that no test is in no project
+        test: {
+          name: 'fast',
+          include: ['test/**/*.test.ts'],
+          exclude: [...slow, replay],
+          testTimeout: 30_000,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'replay',
+          include: [replay],
+          testTimeout: 60_000,
+          globalSetup: ['test/support/bundle-setup.ts'],
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'slow',
+          include: slow,
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+          maxWorkers: 2,
+          globalSetup: ['test/support/bundle-setup.ts', 'test/support/temporal-setup.ts'],
+          // after the others, which would take the processor from its servers
+          sequence: { groupOrder: 1 },
+        },
+      },
+    ],
+  },
+});
