@@ -1,0 +1,59 @@
+/** Limits and default clocks. A limit says where its number comes from. No TypeBox here. */
+
+/** Largest HTTP body. Source: protocol.md section 1 (`HOLDFAST_BODY_LIMIT_BYTES`). */
+export const BODY_LIMIT_BYTES = 16 * 1024 * 1024;
+/** Largest WebSocket frame a client may send. Source: protocol.md section 1 (`HOLDFAST_FRAME_LIMIT_BYTES`). */
+export const FRAME_LIMIT_BYTES = 16 * 1024 * 1024;
+/** Largest prompt, in UTF-8 bytes. A Temporal payload ends at 2 MiB and a history at 50 MiB; half a MiB leaves a hundred such sends a run. */
+export const PROMPT_LIMIT_BYTES = 512 * 1024;
+/** Largest title, in characters. */
+export const TITLE_LIMIT_CHARS = 200;
+/** Deepest nesting of a JSON body: none of our shapes needs more than 5. */
+export const JSON_DEPTH_LIMIT = 32;
+/** Most sends that may wait in one conversation (W2). */
+export const QUEUE_LIMIT = 64;
+/** Most bytes of prompts that may wait in one conversation: `queue.changed` carries them all. */
+export const QUEUE_LIMIT_BYTES = 4 * 1024 * 1024;
+/** Requests the workflow remembers by itself; older ones are answered by the store. Carried over Continue-As-New. */
+export const RECENT_REQUESTS = 256;
+/** Messages in one snapshot or page. */
+export const MESSAGE_PAGE = 200;
+/** Most items of any list. Source: protocol.md section 2. */
+export const LIST_LIMIT = 200;
+/** Longest provider line that is parsed; a longer one becomes a `notice`. Claude lines of over 1 MB are real. Source: provider-facts.md section 4. */
+export const PROVIDER_LINE_LIMIT_BYTES = 32 * 1024 * 1024;
+/** Protocol cancel → TERM. Source: design.md section 5. */
+export const CANCEL_GRACE_MS = 2_000;
+/** TERM → KILL. Source: design.md section 5. */
+export const TERM_GRACE_MS = 3_000;
+/** A warm session with no turn is ended after this. */
+export const SESSION_IDLE_MS = 300_000;
+/** Provider processes a turn host keeps; an idle one makes room. 0.2-0.7 GB each. Source: provider-facts.md section 1. */
+export const SESSION_LIMIT = 24;
+/** A session whose spool has grown past this gets no further turn: rebuilding a driver reads the spool from byte 0. */
+export const SESSION_SPOOL_LIMIT_BYTES = 64 * 1024 * 1024;
+/** How long the gateway waits for a receipt before it answers 202, which is true: the Signal is durable. */
+export const RECEIPT_WAIT_MS = 5_000;
+/** Server ping; two misses close the socket. Source: protocol.md section 3. */
+export const PING_INTERVAL_MS = 15_000;
+/** Unsent bytes of one socket above which only its cursor is kept and the rest is read from the log later. */
+export const SOCKET_HIGH_WATER_BYTES = 1024 * 1024;
+/** Unsent bytes of one socket above which it is closed with 4008. */
+export const SOCKET_HARD_CAP_BYTES = 64 * 1024 * 1024;
+/** Host heartbeat period. Source: design.md section 6. */
+export const HEARTBEAT_MS = 1_000;
+/** Temporal gives a turn's activity to the next process after this much silence of the host. */
+export const HEARTBEAT_TIMEOUT_MS = 3_000;
+/** Longest turn. */
+export const TURN_LIMIT_MS = 24 * 3_600_000;
+/**
+ * A conversation continues as new, when idle, past this many history events (some 40 turns). Temporal suggests it at 4,096; but after the death
+ * of a worker every conversation in use is replayed at once on one thread, at about a millisecond an event, and a Workflow
+ * Task that takes longer than its timeout (10 s) is given out again: with long histories that never ends. Found by torture.
+ */
+export const HISTORY_EVENTS_LIMIT = 600;
+/**
+ * Workflow Tasks a worker takes at a time. Each is on Temporal's clock from then on, while one thread replays them one after
+ * the other: with 16, a machine that gave the worker a third of a core took 14 s for the last of them, and all began again.
+ */
+export const WORKFLOW_TASKS_AT_ONCE = 5;

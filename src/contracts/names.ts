@@ -1,0 +1,47 @@
+/** Names on the Temporal side of the surface. Source: protocol.md section 7. No TypeBox here. */
+
+/** Task Queue of the workflows. */
+export const WORKFLOW_TASK_QUEUE = 'holdfast';
+/** Shared queue on which any turn host with room may claim a conversation. */
+export const CLAIM_TASK_QUEUE = 'turns';
+/** The queue of one turn host; a conversation is pinned to it after its first claim. */
+export function hostTaskQueue(host: string): string {
+  return `turns.${host}`;
+}
+
+export const WORKFLOW_TYPE = { conversation: 'conversation' } as const;
+
+export const SIGNAL = {
+  send: 'send',
+  cancel: 'cancel',
+  retry: 'retry',
+  resolveApproval: 'resolveApproval',
+} as const;
+
+export const QUERY = { snapshot: 'snapshot' } as const;
+
+/** Registered by temporal-dev.sh; a deployment registers them itself (docs/operating.md). */
+export const SEARCH_ATTRIBUTE = {
+  state: 'HoldfastState',
+  table: 'HoldfastTable',
+  provider: 'HoldfastProvider',
+  turnStartedAt: 'HoldfastTurnStartedAt',
+  quiet: 'HoldfastQuiet',
+} as const;
+
+/** The mark every provider process carries in its environment: `<turnId>.<attempt>`. Source: design.md section 5. */
+export const PROCESS_MARK = 'HOLDFAST_TURN';
+
+/** WebSocket subprotocols. Source: protocol.md section 3. */
+export const WS_PROTOCOL = 'holdfast.v1';
+export const WS_TOKEN_PREFIX = 'holdfast.token.';
+
+/** Close codes of the WebSocket. Source: protocol.md section 3. */
+export const WS_CLOSE = {
+  restart: 1012,
+  policy: 1008,
+  tooBig: 1009,
+  unauthorized: 4001,
+  origin: 4003,
+  tooSlow: 4008,
+} as const;

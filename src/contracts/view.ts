@@ -1,0 +1,126 @@
+/** What readers are shown: the snapshot, summaries, turns. Source: protocol.md section 4. */
+import { Type, type Static } from 'typebox';
+
+import {
+  ConversationState,
+  Decision,
+  Id,
+  MessageKind,
+  MessageRole,
+  MessageStatus,
+  Outcome,
+  Phase,
+  QueueItem,
+  Timestamp,
+  Usage,
+} from './events.ts';
+
+const NullableString = Type.Union([Type.String(), Type.Null()]);
+
+export const ToolView = Type.Object({
+  toolCallId: Type.String(),
+  name: Type.String(),
+  input: Type.Unknown(),
+  status: Type.Union([
+    Type.Literal('running'),
+    Type.Literal('ok'),
+    Type.Literal('error'),
+    Type.Literal('denied'),
+  ]),
+});
+
+/** A row of the transcript. A tool row's `content` is its output (so far, while `open`). */
+export const MessageView = Type.Object({
+  messageId: Id,
+  role: MessageRole,
+  kind: MessageKind,
+  turnId: Type.Union([Id, Type.Null()]),
+  attempt: Type.Union([Type.Integer({ minimum: 1 }), Type.Null()]),
+  content: Type.String(),
+  status: MessageStatus,
+  at: Timestamp,
+  tool: Type.Optional(ToolView),
+});
+
+export const ActiveTurn = Type.Object({
+  turnId: Id,
+  requestId: Type.Union([Id, Type.Null()]),
+  attempt: Type.Integer({ minimum: 1 }),
+  phase: Phase,
+  startedAt: Timestamp,
+  lastActivityAt: Timestamp,
+});
+
+export const ApprovalView = Type.Object({
+  approvalId: Id,
+  turnId: Id,
+  toolCallId: Type.Optional(Type.String()),
+  title: Type.String(),
+  input: Type.Unknown(),
+  options: Type.Array(Decision),
+  at: Timestamp,
+});
+
+/** The snapshot: `snapshot ⊕ events after its lastSeq` = the whole log folded (L4). */
+export const ConversationView = Type.Object({
+  conversationId: Id,
+  tableId: Type.Union([Id, Type.Null()]),
+  title: Type.String(),
+  archived: Type.Boolean(),
+  provider: Type.String(),
+  model: NullableString,
+  workspacePath: Type.String(),
+  state: ConversationState,
+  messages: Type.Array(MessageView),
+  activeTurn: Type.Union([ActiveTurn, Type.Null()]),
+  overlays: Type.Record(Type.String(), Type.String(), {
+    description: 'messageId → text so far of each open segment; that row’s own content is empty',
+  }),
+  queue: Type.Array(QueueItem),
+  approvals: Type.Array(ApprovalView),
+  usage: Usage,
+  hasOlder: Type.Boolean(),
+  lastSeq: Type.Integer({ minimum: 0 }),
+});
+
+export const AttemptView = Type.Object({
+  attempt: Type.Integer({ minimum: 1 }),
+  requestId: Type.Union([Id, Type.Null()]),
+  provider: Type.String(),
+  model: NullableString,
+  outcome: Type.Union([Outcome, Type.Null()]),
+  cause: NullableString,
+  startedAt: Timestamp,
+  endedAt: Type.Union([Timestamp, Type.Null()]),
+  usage: Type.Union([Usage, Type.Null()]),
+});
+
+export const TurnView = Type.Object({
+  turnId: Id,
+  conversationId: Id,
+  requestId: Type.Union([Id, Type.Null()]),
+  /** Of the newest attempt; null while it runs. */
+  outcome: Type.Union([Outcome, Type.Null()]),
+  cause: NullableString,
+  startedAt: Timestamp,
+  endedAt: Type.Union([Timestamp, Type.Null()]),
+  usage: Type.Union([Usage, Type.Null()]),
+  attempts: Type.Array(AttemptView),
+});
+
+export const Receipt = Type.Object({
+  requestId: Id,
+  status: Type.Union([Type.Literal('started'), Type.Literal('queued'), Type.Literal('rejected')]),
+  turnId: Type.Union([Id, Type.Null()]),
+  conversationId: Id,
+  position: Type.Optional(Type.Integer({ minimum: 0 })),
+  code: Type.Optional(Type.String()),
+});
+
+export type ConversationViewValue = Static<typeof ConversationView>;
+export type MessageViewValue = Static<typeof MessageView>;
+export type ActiveTurnValue = Static<typeof ActiveTurn>;
+export type ApprovalViewValue = Static<typeof ApprovalView>;
+export type AttemptViewValue = Static<typeof AttemptView>;
+export type TurnViewValue = Static<typeof TurnView>;
+export type ReceiptValue = Static<typeof Receipt>;

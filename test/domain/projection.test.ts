@@ -1,0 +1,417 @@
+import * as fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+
+import type { Event, NewEvent, OutcomeName, UsageValue } from '../../src/contracts/events.ts';
+import type { ConversationViewValue, MessageViewValue } from '../../src/contracts/view.ts';
+import { emptyView, foldEvents } from '../../src/domain/fold.ts';
+import { type Change, project } from '../../src/domain/projection.ts';
+import { lives } from './lives.ts';
+import { place, stored, terminalTypes } from './reports.ts';
+
+type AttemptRow = {
+  requestId: string | null;
+  provider: string;
+  model: string | null;
+  outcome: OutcomeName | null;
+  cause: string | null;
+  cancelBy: string | null;
+  usage: UsageValue;
+};
+
+const plus = (a: UsageValue, b: UsageValue): UsageValue => ({
+  inputTokens: a.inputTokens + b.inputTokens,
+  outputTokens: a.outputTokens + b.outputTokens,
+  ...(a.costUsd === undefined && b.costUsd === undefined
+    ? {}
+    : { costUsd: (a.costUsd ?? 0) + (b.costUsd ?? 0) }),
+});
+
+/** Tables in memory, changed as an engine would by what `project` says. */
+class Tables {
+  conversation: Record<string, unknown> = {};
+  queue: unknown[] = [];
+  usage: UsageValue = { inputTokens: 0, outputTokens: 0 };
+  readonly messages = new Map<string, MessageViewValue>();
+  readonly attempts = new Map<string, AttemptRow>();
+  readonly approvals = new Map<string, string | null>();
+
+  change(change: Change): void {
+    switch (change.type) {
+      case 'conversation.insert': {
+        const { type: _, ...row } = change;
+        this.conversation = { ...row, archived: false, state: 'idle' };
+        return;
+      }
+      case 'conversation.update':
+        Object.assign(this.conversation, change.set);
+        return;
+      case 'queue.set':
+        this.queue = change.queue;
+        return;
+      case 'message.insert':
+        this.messages.set(change.message.messageId, change.message);
+        return;
+      case 'message.update': {
+        const row = this.messages.get(change.messageId);
+        if (row === undefined) throw new Error(`no message ${change.messageId}`);
+        const { content, status } = change;
+        this.messages.set(change.messageId, { ...row, content, status });
+        return;
+      }
+      case 'tool.update': {
+        const row = [...this.messages.values()].findLast(
+          ({ tool, turnId, attempt }) =>
+            tool?.toolCallId === change.toolCallId &&
+            turnId === change.turnId &&
+            attempt === change.attempt,
+        );
+        if (row?.tool === undefined) throw new Error(`no tool ${change.toolCallId}`);
+        const tool = { ...row.tool, status: change.toolStatus };
+        const { content } = change;
+        this.messages.set(row.messageId, { ...row, content, status: 'complete', tool });
+        return;
+      }
+      case 'attempt.insert': {
+        const { requestId, provider, model } = change;
+        this.attempts.set(`${change.turnId}.${change.attempt}`, {
+          requestId,
+          provider,
+          model,
+          outcome: null,
+          cause: null,
+          cancelBy: null,
+          usage: { inputTokens: 0, outputTokens: 0 },
+        });
+        return;
+      }
+      case 'attempt.usage': {
+        const row = this.#attempt(change);
+        row.usage = plus(row.usage, change.usage);
+        this.usage = plus(this.usage, change.usage);
+        return;
+      }
+      case 'attempt.cancelling':
+        this.#attempt(change).cancelBy = change.by;
+        return;
+      case 'attempt.end': {
+        const { outcome, cause } = change;
+        const row = this.#attempt(change);
+        if (row.outcome !== null) throw new Error('a second end');
+        Object.assign(row, { outcome, cause });
+        return;
+      }
+      case 'approval.insert':
+        this.#attempt(change);
+        this.approvals.set(`${change.turnId}/${change.attempt}/${change.approvalId}`, null);
+        return;
+      case 'approval.resolve':
+        for (const [key, decision] of this.approvals)
+          if (key.endsWith(`/${change.approvalId}`) && decision === null)
+            this.approvals.set(key, change.decision);
+        return;
+    }
+  }
+
+  #attempt({ turnId, attempt }: { turnId: string; attempt: number }): AttemptRow {
+    const row = this.attempts.get(`${turnId}.${attempt}`);
+    if (row === undefined) throw new Error(`no attempt ${turnId}.${attempt}`);
+    return row;
+  }
+
+  /** The snapshot of a conversation in which no turn runs. */
+  view(conversationId: string, lastSeq: number): ConversationViewValue {
+    const { host: _, ...facts } = this.conversation;
+    return {
+      ...emptyView(conversationId),
+      ...facts,
+      queue: this.queue as ConversationViewValue['queue'],
+      usage: this.usage,
+      messages: [...this.messages.values()],
+      lastSeq,
+    };
+  }
+}
+
+describe('projection: the rows of each event', () => {
+  const at = '2026-01-01T00:00:01.000Z';
+  const ids = { turnId: 't1', attempt: 2 };
+
+  it.each<{ event: NewEvent; changes: Change[] }>([
+    {
+      event: {
+        type: 'conversation.created',
+        payload: { tableId: 'tb', title: 'T', provider: 'p', model: 'm', workspacePath: '/w' },
+      },
+      changes: [
+        {
+          type: 'conversation.insert',
+          tableId: 'tb',
+          title: 'T',
+          provider: 'p',
+          model: 'm',
+          workspacePath: '/w',
+        },
+      ],
+    },
+    {
+      event: { type: 'conversation.updated', payload: { title: 'x', host: 'h' } },
+      changes: [{ type: 'conversation.update', set: { title: 'x', host: 'h' } }],
+    },
+    {
+      event: { type: 'conversation.state', payload: { state: 'cancelled' } },
+      changes: [{ type: 'conversation.update', set: { state: 'cancelled' } }],
+    },
+    {
+      event: { type: 'queue.changed', payload: { queue: [] } },
+      changes: [{ type: 'queue.set', queue: [] }],
+    },
+    {
+      event: {
+        type: 'message.created',
+        payload: { messageId: 'm', role: 'system', content: 'note' },
+      },
+      changes: [
+        {
+          type: 'message.insert',
+          message: {
+            messageId: 'm',
+            role: 'system',
+            kind: 'text',
+            turnId: null,
+            attempt: null,
+            content: 'note',
+            status: 'complete',
+            at,
+          },
+        },
+      ],
+    },
+    {
+      event: {
+        type: 'message.created',
+        ...place,
+        payload: { messageId: 'm', role: 'user', content: 'hi' },
+      },
+      changes: [
+        {
+          type: 'message.insert',
+          message: {
+            messageId: 'm',
+            role: 'user',
+            kind: 'text',
+            ...ids,
+            content: 'hi',
+            status: 'complete',
+            at,
+          },
+        },
+      ],
+    },
+    {
+      event: {
+        type: 'chat.started',
+        ...place,
+        payload: { attempt: 2, provider: 'p', model: null },
+      },
+      changes: [{ type: 'attempt.insert', ...ids, requestId: 'r1', provider: 'p', model: null }],
+    },
+    {
+      event: {
+        type: 'chat.started',
+        turnId: 't1',
+        attempt: 1,
+        payload: { attempt: 1, provider: 'p', model: 'm' },
+      },
+      changes: [
+        {
+          type: 'attempt.insert',
+          turnId: 't1',
+          attempt: 1,
+          requestId: null,
+          provider: 'p',
+          model: 'm',
+        },
+      ],
+    },
+    {
+      event: {
+        type: 'assistant.segment.started',
+        ...place,
+        payload: { messageId: 'm', kind: 'reasoning' },
+      },
+      changes: [
+        {
+          type: 'message.insert',
+          message: {
+            messageId: 'm',
+            role: 'assistant',
+            kind: 'reasoning',
+            ...ids,
+            content: '',
+            status: 'open',
+            at,
+          },
+        },
+      ],
+    },
+    {
+      event: { type: 'chat.delta', ...place, payload: { messageId: 'm', text: 'x' } },
+      changes: [],
+    },
+    {
+      event: {
+        type: 'assistant.segment.ended',
+        ...place,
+        payload: { messageId: 'm', content: 'x', status: 'partial' },
+      },
+      changes: [{ type: 'message.update', messageId: 'm', content: 'x', status: 'partial' }],
+    },
+    {
+      event: {
+        type: 'assistant.segment.discarded',
+        ...place,
+        payload: { messageId: 'm', reason: 'r' },
+      },
+      changes: [{ type: 'message.update', messageId: 'm', content: '', status: 'discarded' }],
+    },
+    {
+      event: {
+        type: 'tool.start',
+        ...place,
+        payload: { toolCallId: 'c', messageId: 'm', name: 'Bash', input: 1 },
+      },
+      changes: [
+        {
+          type: 'message.insert',
+          message: {
+            messageId: 'm',
+            role: 'tool',
+            kind: 'tool',
+            ...ids,
+            content: '',
+            status: 'open',
+            at,
+            tool: { toolCallId: 'c', name: 'Bash', input: 1, status: 'running' },
+          },
+        },
+      ],
+    },
+    {
+      event: { type: 'tool.output', ...place, payload: { toolCallId: 'c', text: 'x' } },
+      changes: [],
+    },
+    {
+      event: {
+        type: 'tool.end',
+        ...place,
+        payload: { toolCallId: 'c', status: 'denied', output: 'no' },
+      },
+      changes: [
+        { type: 'tool.update', ...ids, toolCallId: 'c', content: 'no', toolStatus: 'denied' },
+      ],
+    },
+    {
+      event: {
+        type: 'approval.requested',
+        ...place,
+        payload: { approvalId: 'p', title: '', input: null, options: [] },
+      },
+      changes: [{ type: 'approval.insert', approvalId: 'p', ...ids }],
+    },
+    {
+      event: {
+        type: 'approval.resolved',
+        ...place,
+        payload: { approvalId: 'p', decision: 'withdrawn', by: 'provider', at },
+      },
+      changes: [
+        { type: 'approval.resolve', approvalId: 'p', decision: 'withdrawn', by: 'provider' },
+      ],
+    },
+    {
+      event: { type: 'usage', ...place, payload: { inputTokens: 1, outputTokens: 2 } },
+      changes: [{ type: 'attempt.usage', ...ids, usage: { inputTokens: 1, outputTokens: 2 } }],
+    },
+    {
+      event: { type: 'chat.cancelling', ...place, payload: { step: 'requested', by: 'operator' } },
+      changes: [{ type: 'attempt.cancelling', ...ids, by: 'operator' }],
+    },
+    {
+      event: { type: 'chat.cancelling', ...place, payload: { step: 'requested' } },
+      changes: [{ type: 'attempt.cancelling', ...ids, by: 'user' }],
+    },
+    { event: { type: 'chat.cancelling', ...place, payload: { step: 'kill' } }, changes: [] },
+    {
+      event: { type: 'chat.done', ...place, payload: {} },
+      changes: [{ type: 'attempt.end', ...ids, outcome: 'completed', cause: null }],
+    },
+    {
+      event: { type: 'chat.error', ...place, payload: { code: 'c', message: 'm' } },
+      changes: [{ type: 'attempt.end', ...ids, outcome: 'failed', cause: 'c' }],
+    },
+    {
+      event: { type: 'chat.cancelled', ...place, payload: { by: 'user' } },
+      changes: [{ type: 'attempt.end', ...ids, outcome: 'cancelled', cause: 'user' }],
+    },
+    {
+      event: { type: 'chat.interrupted', ...place, payload: { cause: 'lost', retryable: true } },
+      changes: [{ type: 'attempt.end', ...ids, outcome: 'interrupted', cause: 'lost' }],
+    },
+    {
+      event: { type: 'chat.cancelled', turnId: 't9', requestId: 'r9', payload: { by: 'user' } },
+      changes: [],
+    },
+    { event: { type: 'chat.cancelled', attempt: 1, payload: { by: 'user' } }, changes: [] },
+    { event: { type: 'chat.queued', requestId: 'r', payload: { position: 0 } }, changes: [] },
+    { event: { type: 'chat.rejected', requestId: 'r', payload: { code: 'c' } }, changes: [] },
+    { event: { type: 'notice', ...place, payload: { code: 'c', text: 't' } }, changes: [] },
+    { event: { type: 'agent.spawned', payload: {} } as unknown as NewEvent, changes: [] },
+  ])('$event.type $event.payload', ({ event, changes }) => {
+    expect(stored([event]).flatMap(project)).toStrictEqual(changes);
+  });
+});
+
+/** Both views of a log, after each event that leaves no turn running. */
+function idleMoments(
+  log: readonly Event[],
+): { rows: ConversationViewValue; folded: ConversationViewValue }[] {
+  const tables = new Tables();
+  let folded = emptyView('c1');
+  return log.flatMap((event) => {
+    for (const change of project(event)) tables.change(change);
+    folded = foldEvents(folded, [event]);
+    return folded.activeTurn === null ? [{ rows: tables.view('c1', event.seq), folded }] : [];
+  });
+}
+
+describe('projection: against the fold', () => {
+  it('L4: whenever no turn runs, the tables and the folded log are the same view', () => {
+    fc.assert(
+      fc.property(lives, (log) => {
+        for (const { rows, folded } of idleMoments(log)) expect(rows).toStrictEqual(folded);
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  it('A1: every attempt’s row has the outcome of its one terminal event, and the conversation’s usage is their sum', () => {
+    fc.assert(
+      fc.property(lives, (log) => {
+        const tables = new Tables();
+        for (const event of log) for (const change of project(event)) tables.change(change);
+        const ends = log.filter((event: Event) => terminalTypes.includes(event.type));
+        const ended = [...tables.attempts.values()].filter(({ outcome }) => outcome !== null);
+        expect(ended).toHaveLength(ends.length);
+        const sum = [...tables.attempts.values()].reduce(
+          (total, { usage }) => ({
+            inputTokens: total.inputTokens + usage.inputTokens,
+            outputTokens: total.outputTokens + usage.outputTokens,
+          }),
+          { inputTokens: 0, outputTokens: 0 },
+        );
+        expect(tables.usage).toMatchObject(sum);
+      }),
+      { numRuns: 60 },
+    );
+  });
+});
