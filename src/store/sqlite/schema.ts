@@ -1,0 +1,139 @@
+/**
+ * The schema, as versioned migrations. A migration that was released is never edited; a new one is added.
+ *
+ * Free text goes through exact-text.ts on its way in and out; columns that hold JSON do not need it.
+ */
+
+/** `MIGRATIONS[n]` leads from version n to n + 1. */
+export const MIGRATIONS: readonly string[] = [
+  `
+  CREATE TABLE streams (
+    stream INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    replay_floor INTEGER NOT NULL DEFAULT 0 -- a gapless replay is possible after this seq
+  ) STRICT;
+
+  -- event: 1, 2, 3 ... over all streams; writers are serialised, so it is the order of commits.
+  -- A stream's newest seq is the largest here: a counter beside it would be one more page in every commit. So whatever
+  -- deletes events must leave the newest of each stream.
+  CREATE TABLE events (
+    event INTEGER PRIMARY KEY,
+    stream INTEGER NOT NULL, -- of streams; not REFERENCES, which would look it up for every delta
+    seq INTEGER NOT NULL,
+    type TEXT NOT NULL,
+    epoch INTEGER, -- of the custody that wrote it; null: not written under a fence
+    json TEXT NOT NULL -- the delivered text
+  ) STRICT;
+  CREATE UNIQUE INDEX events_by_seq ON events (stream, seq);
+  -- All but the pieces whose whole content comes later: a snapshot of a long turn skips the others.
+  CREATE INDEX events_lasting ON events (stream, seq) WHERE type NOT IN ('chat.delta', 'tool.output');
+
+  -- For people. Generated columns would say the same, but cost every insert 0.35 µs each.
+  CREATE VIEW log AS SELECT e.event, s.name AS stream, e.seq, e.type, json ->> '$.turnId' AS turn_id,
+    json ->> '$.attempt' AS attempt, json ->> '$.requestId' AS request_id, e.epoch, json ->> '$.at' AS at, e.json
+    FROM events e JOIN streams s USING (stream);
+
+  -- Append keys. An append without events has first_seq = last_seq + 1.
+  CREATE TABLE appends (
+    stream INTEGER NOT NULL REFERENCES streams,
+    key TEXT NOT NULL,
+    first_seq INTEGER NOT NULL,
+    last_seq INTEGER NOT NULL,
+    PRIMARY KEY (stream, key)
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE conversations (
+    conversation_id TEXT PRIMARY KEY,
+    stream INTEGER NOT NULL UNIQUE REFERENCES streams,
+    table_id TEXT,
+    title TEXT NOT NULL,
+    archived INTEGER NOT NULL DEFAULT 0 CHECK (archived IN (0, 1)),
+    provider TEXT NOT NULL,
+    model TEXT,
+    workspace_path TEXT NOT NULL,
+    host TEXT,
+    provider_session_id TEXT,
+    state TEXT NOT NULL DEFAULT 'idle' CHECK (state IN ('idle', 'processing', 'cancelled')),
+    epoch INTEGER NOT NULL DEFAULT 0,
+    queue TEXT NOT NULL DEFAULT '[]', -- JSON
+    usage TEXT NOT NULL, -- JSON
+    created_at TEXT NOT NULL
+  ) STRICT;
+
+  CREATE TABLE attempts (
+    turn_id TEXT NOT NULL,
+    attempt INTEGER NOT NULL,
+    conversation_id TEXT NOT NULL REFERENCES conversations,
+    table_id TEXT,
+    request_id TEXT,
+    provider TEXT NOT NULL,
+    model TEXT,
+    started_seq INTEGER NOT NULL,
+    started_at TEXT NOT NULL,
+    ended_at TEXT,
+    outcome TEXT CHECK (outcome IN ('completed', 'failed', 'cancelled', 'interrupted')),
+    cause TEXT,
+    usage TEXT, -- JSON
+    usage_before TEXT NOT NULL, -- JSON: the conversation's when the attempt started
+    cancel_by TEXT,
+    epoch INTEGER NOT NULL DEFAULT 0,
+    host TEXT,
+    spool TEXT,
+    spool_from INTEGER,
+    spool_offset INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (turn_id, attempt)
+  ) STRICT;
+  CREATE UNIQUE INDEX attempts_by_start ON attempts (conversation_id, started_seq);
+  -- S1, and one running turn for each conversation.
+  CREATE UNIQUE INDEX attempts_running ON attempts (conversation_id) WHERE outcome IS NULL;
+  CREATE UNIQUE INDEX attempts_running_of_table ON attempts (table_id) WHERE outcome IS NULL AND table_id IS NOT NULL;
+
+  CREATE TABLE messages (
+    message INTEGER PRIMARY KEY,
+    conversation_id TEXT NOT NULL REFERENCES conversations,
+    message_id TEXT NOT NULL,
+    seq INTEGER NOT NULL, -- of the event that made it
+    role TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    turn_id TEXT,
+    attempt INTEGER,
+    tool_call_id TEXT,
+    tool_name TEXT,
+    tool_input TEXT, -- JSON
+    tool_status TEXT,
+    status TEXT NOT NULL,
+    at TEXT NOT NULL,
+    content TEXT NOT NULL
+  ) STRICT;
+  CREATE UNIQUE INDEX messages_by_id ON messages (conversation_id, message_id);
+  CREATE UNIQUE INDEX messages_by_seq ON messages (conversation_id, seq);
+  CREATE INDEX messages_by_turn ON messages (turn_id, attempt, tool_call_id, seq);
+  CREATE INDEX messages_open ON messages (conversation_id, seq) WHERE status = 'open';
+
+  CREATE TABLE approvals (
+    conversation_id TEXT NOT NULL REFERENCES conversations,
+    approval_id TEXT NOT NULL,
+    turn_id TEXT NOT NULL,
+    attempt INTEGER NOT NULL,
+    decision TEXT CHECK (decision IN ('allow', 'deny', 'withdrawn')),
+    decided_by TEXT,
+    PRIMARY KEY (conversation_id, approval_id)
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE INDEX approvals_open ON approvals (turn_id, attempt) WHERE decision IS NULL;
+
+  CREATE TABLE requests (
+    conversation_id TEXT NOT NULL REFERENCES conversations,
+    request_id TEXT NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('send', 'retry')),
+    status TEXT NOT NULL CHECK (status IN ('started', 'queued', 'rejected')),
+    turn_id TEXT,
+    attempt INTEGER NOT NULL,
+    position INTEGER,
+    code TEXT,
+    content_hash TEXT NOT NULL,
+    at TEXT NOT NULL,
+    PRIMARY KEY (conversation_id, request_id)
+  ) STRICT, WITHOUT ROWID;
+  `,
+];

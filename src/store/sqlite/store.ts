@@ -1,0 +1,155 @@
+/**
+ * The SQLite engine of the store: one file, one connection in each process, any number of processes.
+ * What it promises is in ../port.ts.
+ */
+import { HoldfastError } from '../../contracts/errors.ts';
+import type { Store } from '../port.ts';
+import type { StoreLog } from '../store-log.ts';
+import { CommitAnnouncer } from './commit-signal.ts';
+import { Commits } from './commits.ts';
+import { openConnection, type Connection } from './connection.ts';
+import { storageError } from './database-errors.ts';
+import { GiveWay } from './give-way.ts';
+import * as reads from './read.ts';
+import { Transcriber } from './transcribe.ts';
+import { BUSY_DEADLINE_MS, whenFree } from './when-free.ts';
+import { Writer } from './writer.ts';
+
+export type OpenSqliteStoreRequest = {
+  /** Absolute. Made, with its folder, when it is not there; `-wal`, `-shm`, `-commits` and `-waiting` lie beside it. */
+  path: string;
+  /** A store that cannot append; it still creates and migrates the database. */
+  readOnly?: boolean;
+  /** Milliseconds since 1970; the machine's clock unless given. */
+  clock?: () => number;
+  log?: StoreLog;
+  /** The database may not grow beyond this: the next append then throws `storage_full`. */
+  sizeLimitBytes?: number;
+  /** How long an operation waits for the writes of other processes before it throws `internal`. */
+  busyDeadlineMs?: number;
+};
+
+/** Throws: `internal` for a database that is newer than this code or not Holdfast's; `storage_full`. */
+export async function openSqliteStore({
+  path,
+  readOnly = false,
+  clock = Date.now,
+  log = () => {},
+  sizeLimitBytes,
+  busyDeadlineMs: deadlineMs = BUSY_DEADLINE_MS,
+}: OpenSqliteStoreRequest): Promise<Store> {
+  const connection = await openConnection({
+    path,
+    readOnly,
+    deadlineMs,
+    ...(sizeLimitBytes === undefined ? {} : { sizeLimitBytes }),
+  });
+  const commits = new Commits({ connection, path: commitsPath(path), log });
+  const writing = readOnly ? null : openWriting({ connection, commits, clock, deadlineMs });
+  return createStore({ connection, commits, writing, deadlineMs });
+}
+
+type Writing = { transcriber: Transcriber; writer: Writer; close(): void };
+
+function commitsPath(path: string): string {
+  return `${path}-commits`;
+}
+
+function openWriting({
+  connection,
+  commits,
+  clock,
+  deadlineMs,
+}: {
+  connection: Connection;
+  commits: Commits;
+  clock: () => number;
+  deadlineMs: number;
+}): Writing {
+  const announcer = new CommitAnnouncer(commitsPath(connection.path));
+  const giveWay = new GiveWay({ path: `${connection.path}-waiting` });
+  const writer = new Writer({
+    connection,
+    giveWay,
+    deadlineMs,
+    onCommit: () => {
+      announcer.announce();
+      commits.wake();
+    },
+  });
+  return {
+    transcriber: new Transcriber({ connection, clock }),
+    writer,
+    close: () => {
+      announcer.close();
+      giveWay.close();
+    },
+  };
+}
+
+function createStore({
+  connection,
+  commits,
+  writing,
+  deadlineMs,
+}: {
+  connection: Connection;
+  commits: Commits;
+  writing: Writing | null;
+  deadlineMs: number;
+}): Store {
+  let closing: Promise<void> | null = null;
+
+  /** Runs a write in a shared transaction. */
+  const write = async <T>(run: (transcriber: Transcriber) => T, eventCount: number): Promise<T> => {
+    if (writing === null)
+      throw new HoldfastError('internal', 'This store was opened to read only.');
+    const { transcriber, writer } = writing;
+    return writer.write({ run: () => run(transcriber), events: eventCount });
+  };
+  /** Runs a read now, or as soon as the database can be read. */
+  const ask = async <T>(action: () => T): Promise<T> => {
+    const read = (): T => {
+      if (closing !== null) throw new HoldfastError('shutting_down');
+      return action();
+    };
+    try {
+      return await whenFree({ action: read, what: 'reading', deadlineMs });
+    } catch (error) {
+      throw storageError(error, connection.path);
+    }
+  };
+  const close = async (): Promise<void> => {
+    await writing?.writer.close();
+    commits.close();
+    writing?.close();
+    connection.close();
+  };
+
+  return {
+    append: (request) => write((to) => to.append(request), request.events.length),
+    claim: (request) => write((to) => to.claim(request), 1),
+    saveProviderSession: (fence, conversationId, sessionId) =>
+      write((to) => to.saveProviderSession(fence, conversationId, sessionId), 1),
+
+    conversation: (id) => ask(() => reads.conversation(connection, id)),
+    workflowState: (id) => ask(() => reads.workflowState(connection, id)),
+    snapshot: (id, limit) => ask(() => reads.snapshot(connection, id, limit)),
+    messages: (id, before, limit) => ask(() => reads.messages(connection, id, before, limit)),
+    turns: (id, cursor, limit) => ask(() => reads.turns(connection, id, cursor, limit)),
+    turn: (id, turnId) => ask(() => reads.oneTurn(connection, id, turnId)),
+    attempt: (turnId, attempt) => ask(() => reads.oneAttempt(connection, turnId, attempt)),
+    latestAttempt: (turnId) => ask(() => reads.latestAttempt(connection, turnId)),
+    runningAttempts: (host) => ask(() => reads.runningAttempts(connection, host)),
+    request: (id, requestId) => ask(() => reads.request(connection, id, requestId)),
+    answerText: (turnId, attempt) => ask(() => reads.answerText(connection, turnId, attempt)),
+    approval: (id, approvalId) => ask(() => reads.approval(connection, id, approvalId)),
+    events: (stream, after, limit) =>
+      ask(() => reads.eventsAfter(connection, stream, after, limit)),
+    lastSeq: (stream) => ask(() => reads.newestSeq(connection, stream)),
+    replayFloor: (stream) => ask(() => reads.replayFloor(connection, stream)),
+
+    watch: (listener) => commits.watch(listener),
+    close: () => (closing ??= close()),
+  };
+}
