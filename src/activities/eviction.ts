@@ -1,0 +1,51 @@
+/** One custody process for each host name: a new one ends an older one, running or stopped, before it adopts. */
+import { readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+import {
+  identify,
+  isIdentity,
+  isSameProcess,
+  type ProcessIdentity,
+  signalProcess,
+} from '../providers/process/process-table.ts';
+import type { CustodyLog } from './custody.ts';
+
+/** How long a killed process may take to be gone. */
+const GONE_WITHIN_MS = 5_000;
+
+/**
+ * Makes this process the custody of `host`: kills the recorded one if it still is that process (pid, start time and boot
+ * compared), waits until it is gone, and records itself in `folder`. Turns go on: their processes are not its children.
+ * Two that start at the same moment may both get through: the epoch in the log (F1) stops the loser.
+ */
+export async function takeCustodyOfHost(request: {
+  folder: string;
+  host: string;
+  log: CustodyLog;
+}): Promise<void> {
+  const path = join(request.folder, `turn-host.${request.host}.json`);
+  const earlier = readIdentity(path);
+  if (earlier !== null && earlier.pid !== process.pid && isSameProcess(earlier)) {
+    request.log('warn', 'evicting an older turn host of this name', { pid: earlier.pid });
+    signalProcess(earlier, 'SIGKILL');
+    const deadline = performance.now() + GONE_WITHIN_MS;
+    while (isSameProcess(earlier)) {
+      if (performance.now() > deadline)
+        throw new Error(`the older turn host (pid ${earlier.pid}) cannot be ended`);
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+  }
+  writeFileSync(`${path}.${process.pid}`, JSON.stringify(identify(process.pid)), { mode: 0o600 });
+  renameSync(`${path}.${process.pid}`, path);
+}
+
+function readIdentity(path: string): ProcessIdentity | null {
+  try {
+    const identity: unknown = JSON.parse(readFileSync(path, 'utf8'));
+    return isIdentity(identity) ? identity : null;
+  } catch {
+    // None was ever here, or its record was torn: the epoch decides.
+    return null;
+  }
+}

@@ -1,0 +1,84 @@
+/**
+ * Activities of the turn host, on its own Task Queue: the workflow's way to custody.
+ *
+ * `runTurn` is idempotent for attaching: Temporal may retry it freely; it starts the attempt, finds it running or finds
+ * it ended. It never runs a provider twice. Source: design.md section 4.
+ */
+import { CancelledFailure, Context } from '@temporalio/activity';
+import { ApplicationFailure } from '@temporalio/common';
+
+import { isHoldfastError } from '../contracts/errors.ts';
+import type { ApprovalDecision } from '../contracts/provider-events.ts';
+import type { AttemptEnd, AttemptRef, Custody } from './custody.ts';
+
+export type TurnActivities = ReturnType<typeof createTurnActivities>;
+export type ClaimActivities = ReturnType<typeof createClaimActivities>;
+
+/** Activities of the queue `turns.<host>`. `heartbeatMs`: how often a running turn reports; see limits.ts. */
+export function createTurnActivities(parts: { custody: Custody; heartbeatMs: number }) {
+  const { custody, heartbeatMs } = parts;
+  return {
+    /** Runs the attempt, or joins it. Resolves with its end. */
+    async runTurn(ref: AttemptRef): Promise<AttemptEnd> {
+      const context = Context.current();
+      const beat = (): void => {
+        const status = custody.status(ref);
+        context.heartbeat(status ?? { phase: 'starting' });
+      };
+      beat();
+      const timer = setInterval(beat, heartbeatMs);
+      try {
+        return await Promise.race([custody.run(ref), context.cancelled]);
+      } catch (error) {
+        if (error instanceof CancelledFailure) throw stopping(context, error);
+        throw retryable(error);
+      } finally {
+        clearInterval(timer);
+      }
+    },
+
+    /** Begins the cancel of an attempt and answers at once. */
+    async stopTurn(request: AttemptRef & { by: string }): Promise<string> {
+      return custody.cancel(request);
+    },
+
+    /** Answers an open approval; false when it is not open. */
+    async answerApproval(
+      request: AttemptRef & {
+        approvalId: string;
+        decision: ApprovalDecision;
+        by: string;
+        message: string | null;
+      },
+    ): Promise<boolean> {
+      return custody.answer(request);
+    },
+  };
+}
+
+/** Activities of the shared queue `turns`: any host with room may answer. */
+export function createClaimActivities(parts: { custody: Custody }) {
+  const { custody } = parts;
+  return {
+    /** Pins a conversation to this host. Fails, retryable, when there is no room. */
+    async claimHost(): Promise<{ host: string }> {
+      if (!custody.hasRoom)
+        throw ApplicationFailure.retryable('this turn host has no room', 'no_room');
+      return { host: custody.host };
+    },
+  };
+}
+
+/**
+ * A worker that shuts down cancels its activities. The turn goes on without us, so this is no cancel of the turn: it must
+ * read as a failure that Temporal retries at once on the next process of this host.
+ */
+function stopping(context: Context, error: CancelledFailure): Error {
+  return context.cancellationDetails?.cancelRequested === true
+    ? error
+    : ApplicationFailure.retryable('the turn host is stopping; the turn goes on', 'host_stopping');
+}
+
+function retryable(error: unknown): unknown {
+  return isHoldfastError(error) ? ApplicationFailure.retryable(error.message, error.code) : error;
+}

@@ -1,0 +1,18 @@
+/** What the process entries share: how a process says that it serves, and how it waits for Temporal. */
+
+/** Tells the supervisor, on stdout, that this process serves. One JSON line. */
+export function announceReady(role: string, facts: Readonly<Record<string, unknown>> = {}): void {
+  process.stdout.write(`${JSON.stringify({ ready: true, role, pid: process.pid, ...facts })}\n`);
+}
+
+/** Connects, again and again, while Temporal is not there: it may be starting, or be restarted. */
+export async function connectPatiently<T>(connect: () => Promise<T>): Promise<T> {
+  for (let pauseMs = 50; ; pauseMs = Math.min(pauseMs * 2, 1_000)) {
+    try {
+      return await connect();
+    } catch (error) {
+      process.stderr.write(`Temporal does not answer yet: ${String(error)}\n`);
+      await new Promise((resolve) => setTimeout(resolve, pauseMs));
+    }
+  }
+}

@@ -1,0 +1,49 @@
+/**
+ * The workflow worker: replays conversations and records what they decide. Holds no provider and no client.
+ *
+ * Says `{"ready":true,"role":"worker"}` on stdout when it polls.
+ */
+import { fileURLToPath } from 'node:url';
+
+import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
+
+import { createRecordActivities } from './activities/records.ts';
+import { loadConfig } from './config.ts';
+import { WORKFLOW_TASKS_AT_ONCE } from './contracts/limits.ts';
+import { WORKFLOW_TASK_QUEUE } from './contracts/names.ts';
+import { announceReady, connectPatiently } from './process-entry.ts';
+import { openStore } from './store/open.ts';
+
+const config = loadConfig();
+Runtime.install({ logger: new DefaultLogger('WARN') });
+
+const store = await openStore({ url: config.store.url });
+const connection = await connectPatiently(() =>
+  NativeConnection.connect(config.temporal.connection),
+);
+const worker = await Worker.create({
+  connection,
+  namespace: config.temporal.namespace,
+  taskQueue: WORKFLOW_TASK_QUEUE,
+  // Pre-bundled: a worker that bundles at boot needs a second and 100 MB more. `npm run build` makes it.
+  workflowBundle: { codePath: fileURLToPath(new URL('../dist/workflows.js', import.meta.url)) },
+  activities: createRecordActivities({ store }),
+  // One workflow thread and a small cache of conversations: a conversation that is not in it is replayed from its history.
+  workflowThreadPoolSize: 1,
+  maxCachedWorkflows: 200,
+  maxConcurrentWorkflowTaskExecutions: WORKFLOW_TASKS_AT_ONCE,
+  // What Temporal waits for a worker that was killed before it gives its conversations to the next one (default 10 s).
+  stickyQueueScheduleToStartTimeout: '2 seconds',
+  shutdownGraceTime: '2 seconds',
+  reuseV8Context: true,
+});
+
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => shutdown());
+announceReady('worker');
+await worker.run();
+await store.close();
+await connection.close();
+
+function shutdown(): void {
+  if (worker.getState() === 'RUNNING') worker.shutdown();
+}

@@ -1,0 +1,2 @@
+/** Entry of the workflow bundle: every Workflow of this project, by its Workflow Type. */
+export { conversation } from './conversation.ts';

@@ -1,0 +1,12 @@
+/** The conversation with one timer more than the recorded histories have: what a careless change looks like. */
+import { sleep } from '@temporalio/workflow';
+
+import {
+  conversation as unchanged,
+  type ConversationRunInput,
+} from '../../src/workflows/conversation.ts';
+
+export async function conversation(input: ConversationRunInput): Promise<void> {
+  await sleep(1);
+  await unchanged(input);
+}
