@@ -1,0 +1,233 @@
+/**
+ * Commands against servers that misbehave: real gRPC connections to HTTP/2 servers that refuse, hang, break off or lie.
+ * What a real Temporal server does with them: test/integration/api.
+ */
+import { once } from 'node:events';
+import {
+  createServer,
+  type Http2Server,
+  type ServerHttp2Session,
+  type ServerHttp2Stream,
+} from 'node:http2';
+import { createServer as createTcpServer, type AddressInfo, type Server } from 'node:net';
+
+import { describe, expect, it, onTestFinished } from 'vitest';
+
+import type { ConversationCommands } from '../../src/api/commands.ts';
+import {
+  createTemporalCommands,
+  fateOf,
+  lazyTemporalConnection,
+  type CommandObserver,
+} from '../../src/api/temporal-commands.ts';
+import { isHoldfastError } from '../../src/contracts/errors.ts';
+import { eventually } from '../support/eventually.ts';
+
+type Fates = Parameters<CommandObserver>[0]['fate'][];
+
+/** A port on which nobody listens. */
+async function deadPort(): Promise<number> {
+  const server = createTcpServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+async function listen(server: Server | Http2Server, port = 0): Promise<number> {
+  server.listen(port, '127.0.0.1');
+  await once(server, 'listening');
+  onTestFinished(() => void server.close());
+  return (server.address() as AddressInfo).port;
+}
+
+/** A gRPC server whose every call is given to `answer`. */
+function grpcServer(answer: (stream: ServerHttp2Stream, path: string) => void) {
+  const sessions = new Set<ServerHttp2Session>();
+  const server = createServer();
+  server.on('session', (session) => {
+    sessions.add(session);
+    session.on('error', () => undefined);
+    session.on('close', () => sessions.delete(session));
+  });
+  server.on('stream', (stream, headers) => {
+    stream.on('error', () => undefined);
+    stream.on('data', () => undefined);
+    stream.on('end', () => answer(stream, String(headers[':path'])));
+  });
+  onTestFinished(() => {
+    for (const session of sessions) session.destroy();
+  });
+  return { server, breakOff: () => sessions.forEach((session) => session.destroy()) };
+}
+
+function accept(stream: ServerHttp2Stream): void {
+  stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true });
+  stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }));
+  // An empty message: all of its fields have their defaults.
+  stream.end(Buffer.from([0, 0, 0, 0, 0]));
+}
+
+function refuse(stream: ServerHttp2Stream, status: number): void {
+  stream.respond(
+    {
+      ':status': 200,
+      'content-type': 'application/grpc',
+      'grpc-status': String(status),
+      'grpc-message': 'no',
+    },
+    { endStream: true },
+  );
+}
+
+function commandsTo(port: number): { commands: ConversationCommands; fates: Fates } {
+  const connection = lazyTemporalConnection({ address: `127.0.0.1:${port}` });
+  onTestFinished(() => connection.close());
+  const fates: Fates = [];
+  const commands = createTemporalCommands({
+    connection,
+    namespace: 'default',
+    observe: ({ fate }) => fates.push(fate),
+    callPatienceMs: 1_000,
+    connectPatienceMs: 400,
+  });
+  return { commands, fates };
+}
+
+const send = (commands: ConversationCommands): Promise<void> =>
+  commands.signal({
+    conversationId: 'c1',
+    signal: { name: 'send', argument: { requestId: 'r1', content: 'hello' } },
+  });
+
+async function failure(
+  call: Promise<unknown>,
+): Promise<{ code: string; accepted: unknown; message: string }> {
+  try {
+    await call;
+  } catch (error) {
+    if (isHoldfastError(error))
+      return { code: error.code, accepted: error.detail['accepted'], message: error.message };
+    return { code: 'none', accepted: null, message: String(error) };
+  }
+  throw new Error('was accepted');
+}
+
+describe('A3: durable means answered', () => {
+  it('resolves when the server has answered', async () => {
+    const { server } = grpcServer(accept);
+    const { commands, fates } = commandsTo(await listen(server));
+    await send(commands);
+    expect(fates).toEqual(['accepted']);
+    await commands.check();
+  });
+});
+
+describe('T1: "nothing was accepted" is only said when it is certain', () => {
+  it('a server that is not there: nothing, and soon', async () => {
+    const { commands, fates } = commandsTo(await deadPort());
+    const startedAt = performance.now();
+    expect(await failure(send(commands))).toMatchObject({
+      code: 'temporal_unavailable',
+      accepted: false,
+    });
+    expect(performance.now() - startedAt).toBeLessThan(900);
+    expect(new Set(fates)).toEqual(new Set(['not-accepted']));
+    await expect(commands.check()).rejects.toThrow(/UNAVAILABLE|DEADLINE/);
+  });
+
+  it('a port that accepts and says nothing: nothing, for no call was ever sent', async () => {
+    const silent = createTcpServer(() => undefined);
+    const { commands } = commandsTo(await listen(silent));
+    expect(await failure(send(commands))).toMatchObject({
+      code: 'temporal_unavailable',
+      accepted: false,
+    });
+  });
+
+  it('T2: a server that hangs: unknown, within the patience', async () => {
+    const { server } = grpcServer(() => undefined);
+    const { commands, fates } = commandsTo(await listen(server));
+    const startedAt = performance.now();
+    const { code, accepted, message } = await failure(send(commands));
+    expect({ code, accepted }).toEqual({ code: 'temporal_unavailable', accepted: 'unknown' });
+    expect(message).toMatch(/not known.*Repeat/);
+    expect(performance.now() - startedAt).toBeLessThan(1_600);
+    expect(fates).toEqual(['unknown']);
+  });
+
+  it('a connection that breaks after the call was sent: unknown, though later attempts were refused', async () => {
+    const grpc = grpcServer(() => {
+      grpc.server.close();
+      grpc.breakOff();
+    });
+    const { commands, fates } = commandsTo(await listen(grpc.server));
+    expect(await failure(send(commands))).toMatchObject({ accepted: 'unknown' });
+    expect(fates[0]).toBe('unknown');
+    expect(fates.slice(1)).toContain('not-accepted');
+  });
+
+  it('a connection that breaks and comes back: repeated, and accepted', async () => {
+    let calls = 0;
+    const grpc = grpcServer((stream) => {
+      calls += 1;
+      if (calls === 1) grpc.breakOff();
+      else accept(stream);
+    });
+    const { commands, fates } = commandsTo(await listen(grpc.server));
+    await send(commands);
+    expect(fates).toEqual(['unknown', 'accepted']);
+  });
+
+  it('W1: a server that comes back is found within a second, however long it was away', async () => {
+    const port = await deadPort();
+    const { commands } = commandsTo(port);
+    for (let tries = 0; tries < 6; tries += 1)
+      expect(await failure(send(commands))).toMatchObject({ accepted: false });
+    const { server } = grpcServer(accept);
+    await listen(server, port);
+    const startedAt = performance.now();
+    await eventually(() =>
+      send(commands).then(
+        () => true,
+        () => false,
+      ),
+    );
+    expect(performance.now() - startedAt).toBeLessThan(2_500);
+  });
+});
+
+describe('what the server says', () => {
+  it.each([
+    ['RESOURCE_EXHAUSTED', 8, 'temporal_unavailable', false],
+    ['NOT_FOUND (its namespace)', 5, 'temporal_unavailable', false],
+    ['PERMISSION_DENIED', 7, 'temporal_unavailable', false],
+    ['UNAUTHENTICATED', 16, 'temporal_unavailable', false],
+    ['UNAVAILABLE', 14, 'temporal_unavailable', 'unknown'],
+    ['INTERNAL', 13, 'temporal_unavailable', 'unknown'],
+    ['UNKNOWN', 2, 'temporal_unavailable', 'unknown'],
+    ['INVALID_ARGUMENT', 3, 'none', null],
+    ['FAILED_PRECONDITION', 9, 'none', null],
+  ])('%s', async (_name, status, code, accepted) => {
+    const { server } = grpcServer((stream) => refuse(stream, status));
+    const { commands } = commandsTo(await listen(server));
+    const told = await failure(send(commands));
+    expect({ code: told.code, accepted: told.accepted }).toEqual({ code, accepted });
+  });
+
+  it('anything that is no status is unknown', () => {
+    for (const error of [
+      null,
+      undefined,
+      'x',
+      new Error('x'),
+      { code: '14' },
+      { cause: { cause: null } },
+    ])
+      expect(fateOf(error)).toBe('unknown');
+    const wrapped = { cause: { code: 14, details: 'No connection established. Last error: x' } };
+    expect(fateOf(wrapped)).toBe('not-accepted');
+    expect(fateOf({ code: 14, details: 'Connection dropped' })).toBe('unknown');
+  });
+});
