@@ -1,0 +1,53 @@
+/** `holdfast cancel` and `holdfast retry`. */
+import { randomUUID } from 'node:crypto';
+import { parseArgs } from 'node:util';
+
+import { isRecord } from './api-client.ts';
+import { type CommandContext, connect, EXIT, UsageError } from './command.ts';
+
+export const cancelUsage = `holdfast cancel ID
+  Cancels the running turn of a conversation and waits for its end. What it said is kept.
+`;
+
+export const retryUsage = `holdfast retry [--request-id ID] ID TURN
+  Starts a new attempt of a turn that ended interrupted, failed or cancelled. Does not wait for its end.
+`;
+
+export async function cancel(context: CommandContext): Promise<number> {
+  const { positionals } = parseArgs({ args: context.args, allowPositionals: true, options: {} });
+  const [conversationId, ...others] = positionals;
+  if (conversationId === undefined || others.length > 0)
+    throw new UsageError('Name one conversation.');
+  const { body } = await connect(context.config).callPatiently({
+    method: 'POST',
+    path: `/v1/conversations/${encodeURIComponent(conversationId)}/cancel?wait=end`,
+    body: {},
+  });
+  const turnId = isRecord(body) ? body['turnId'] : null;
+  const outcome = isRecord(body) && typeof body['outcome'] === 'string' ? body['outcome'] : null;
+  context.out.write(
+    typeof turnId === 'string'
+      ? `Turn ${turnId}: ${outcome ?? 'cancel requested'}.\n`
+      : 'Nothing runs in this conversation.\n',
+  );
+  return EXIT.ok;
+}
+
+export async function retry(context: CommandContext): Promise<number> {
+  const { values, positionals } = parseArgs({
+    args: context.args,
+    allowPositionals: true,
+    options: { 'request-id': { type: 'string' } },
+  });
+  const [conversationId, turnId, ...others] = positionals;
+  if (conversationId === undefined || turnId === undefined || others.length > 0)
+    throw new UsageError('Name a conversation and one of its turns.');
+  const { body } = await connect(context.config).callPatiently({
+    method: 'POST',
+    path: `/v1/conversations/${encodeURIComponent(conversationId)}/turns/${encodeURIComponent(turnId)}/retry`,
+    body: { requestId: values['request-id'] ?? randomUUID() },
+  });
+  const status = isRecord(body) && typeof body['status'] === 'string' ? body['status'] : 'accepted';
+  context.out.write(`Turn ${turnId}: ${status}. Follow it: holdfast tail ${conversationId}\n`);
+  return EXIT.ok;
+}
