@@ -1,0 +1,82 @@
+/** A chat client on one WebSocket, as plain as the protocol allows: what a measurement sees is what a client would. */
+import type { Stack } from './stack.ts';
+
+export type Frame = {
+  type: string;
+  conversationId?: string;
+  requestId?: string;
+  turnId?: string;
+  seq?: number;
+  payload?: Record<string, unknown>;
+  /** When it was seen here, `performance.now()`. */
+  seenAt: number;
+};
+
+type Waiter = { matches: (frame: Frame) => boolean; resolve: (frame: Frame) => void };
+
+export class Client {
+  readonly #socket: WebSocket;
+  readonly #waiters = new Set<Waiter>();
+  /** Called with every frame; for measurements that look at all of them. */
+  onFrame: ((frame: Frame) => void) | null = null;
+
+  private constructor(socket: WebSocket) {
+    this.#socket = socket;
+    socket.addEventListener('message', (message) => {
+      const seenAt = performance.now();
+      const frame: Frame = { ...(JSON.parse(String(message.data)) as Frame), seenAt };
+      this.onFrame?.(frame);
+      for (const waiter of this.#waiters)
+        if (waiter.matches(frame)) {
+          this.#waiters.delete(waiter);
+          waiter.resolve(frame);
+        }
+    });
+  }
+
+  static async connect(stack: Stack): Promise<Client> {
+    const url = `${stack.status.api.replace('http', 'ws')}/v1/ws`;
+    const socket = new WebSocket(url, ['holdfast.v1', `holdfast.token.${stack.token}`]);
+    await new Promise<void>((resolve, reject) => {
+      socket.addEventListener('open', () => resolve());
+      socket.addEventListener('error', () => reject(new Error('the socket failed')));
+    });
+    return new Client(socket);
+  }
+
+  /** Resolves with the next frame that matches. To be called before what causes it. */
+  next(matches: (frame: Frame) => boolean): Promise<Frame> {
+    return new Promise((resolve) => this.#waiters.add({ matches, resolve }));
+  }
+
+  send(frame: Record<string, unknown>): void {
+    this.#socket.send(JSON.stringify(frame));
+  }
+
+  async subscribe(conversationId: string): Promise<void> {
+    const caughtUp = this.next(
+      (frame) => frame.type === 'caught-up' && frame.conversationId === conversationId,
+    );
+    this.send({ type: 'chat.subscribe', conversationId });
+    await caughtUp;
+  }
+
+  close(): void {
+    this.#socket.close();
+  }
+}
+
+/** The end of a turn, by its requestId. */
+export function isEnd(frame: Frame, requestId: string): boolean {
+  const ends = ['chat.done', 'chat.error', 'chat.cancelled', 'chat.interrupted'];
+  return ends.includes(frame.type) && frame.requestId === requestId;
+}
+
+/** The moment the conversation is free again. */
+export function isIdle(frame: Frame, conversationId: string): boolean {
+  return (
+    frame.type === 'conversation.state' &&
+    frame.conversationId === conversationId &&
+    frame.payload?.['state'] === 'idle'
+  );
+}

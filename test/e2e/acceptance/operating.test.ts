@@ -1,0 +1,43 @@
+/** docs/operating.md, as an operator follows it: every command answers. */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+
+import { Holdfast } from '../../support/holdfast.ts';
+import { temporalBinary } from '../../support/temporal.ts';
+import { expectAnswers, shellBlocksOf, typeBlocks } from './shell-blocks.ts';
+
+let holdfast: Holdfast;
+
+beforeAll(async () => {
+  holdfast = new Holdfast({ temporalBinary: temporalBinary() });
+  await holdfast.start();
+});
+
+beforeEach(({ onTestFailed }) => {
+  onTestFailed(() => void process.stderr.write(holdfast.logs()));
+});
+
+afterAll(async () => {
+  await holdfast.discard();
+});
+
+test('every command answers, and the backup is made', { timeout: 120_000 }, async () => {
+  const backup = join(holdfast.workspace, 'backup.tgz');
+  const blocks = shellBlocksOf('docs/operating.md').map((block) =>
+    block.replace('holdfast-backup.tgz', backup),
+  );
+  expectAnswers(await typeBlocks(blocks, holdfast), [
+    [/^worker +process \d+/m],
+    [/Nothing is in the way\./],
+    [/w0 w1 w2 w3 w4 [^]*The turn failed \(provider_error\)\./],
+    [/conversation:ops/, /WorkflowId +conversation:ops/, /^ *Idle\.$/m, /"inWords":"Idle\."/],
+    [/Signal workflow succeeded[^]*Signal workflow succeeded/],
+    [/Signal workflow succeeded/],
+    [/^$/],
+    [/Search attributes have been added/],
+    [/Holdfast is stopped\./],
+  ]);
+  expect(existsSync(backup)).toBe(true);
+});

@@ -1,0 +1,59 @@
+/** README.md, as a newcomer follows it: every command answers, every link leads somewhere. */
+import { globSync } from 'node:fs';
+
+import { afterAll, beforeEach, expect, test } from 'vitest';
+
+import { isSameProcess } from '../../../src/providers/process/process-table.ts';
+import { Holdfast, projectFolder } from '../../support/holdfast.ts';
+import { temporalBinary } from '../../support/temporal.ts';
+import { deadLinksOf, expectAnswers, shellBlocksOf, typeBlocks } from './shell-blocks.ts';
+
+const holdfast = new Holdfast({
+  temporalBinary: temporalBinary(),
+  // Installing is tried elsewhere; here it would be done under the feet of other tests.
+  environment: { npm_config_ignore_scripts: 'true' },
+});
+
+beforeEach(({ onTestFailed }) => {
+  onTestFailed(() => void process.stderr.write(holdfast.logs()));
+});
+
+afterAll(async () => {
+  await holdfast.discard();
+});
+
+test('every command answers, from npm start to holdfast stop', { timeout: 120_000 }, async () => {
+  const [start = '', runTests, ...blocks] = shellBlocksOf('README.md');
+  expect(start).toBe('npm start\n');
+  // That is what runs this.
+  expect(runTests).toBe('npm test\n');
+  await holdfast.start({ command: { program: '/bin/sh', args: ['-c', `exec ${start.trim()}`] } });
+  const gateway = await holdfast.process('gateway');
+
+  expectAnswers(await typeBlocks(blocks, holdfast), [
+    [
+      /"conversationId":"hello".*"state":"idle"/,
+      /"requestId":"r1".*"outcome":"completed".*"text":"Hello/,
+    ],
+    [/"lastSeq":\d+/, /^id: 1\nevent: conversation\.created$/m, /^event: chat\.done$/m],
+    [/You wrote “And what can you do\?”/, /^> Hello, who are you\?$/m],
+    [/w0 w1 .* w19 [^]*built\./],
+    [
+      /"status":"started"/,
+      /^turn-host +process \d+/m,
+      /^turn +t\w+ of hello, attempt 1/m,
+      /^Turn t\w+: cancelled\.$/m,
+    ],
+    [/conversation:hello/, /"state":"idle"/, /Signal workflow succeeded/],
+    [/^ok +node /m, /Nothing is in the way\.[^]*Holdfast is stopped\./],
+  ]);
+  expect(isSameProcess(gateway)).toBe(false);
+});
+
+test('no document has a link that leads nowhere', () => {
+  const documents = ['README.md', ...globSync('docs/**/*.md', { cwd: projectFolder })];
+  const dead = documents.flatMap((document) =>
+    deadLinksOf(document).map((link) => ({ document, link })),
+  );
+  expect(dead).toEqual([]);
+});

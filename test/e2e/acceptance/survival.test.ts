@@ -1,0 +1,132 @@
+/**
+ * What may die while a turn runs: each process of Holdfast, all of them by Ctrl-C, the supervisor. The provider goes on,
+ * and its answer is complete, once. Numbers: design.md section 12.
+ */
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+
+import type { SendAnswerValue } from '../../../src/contracts/http.ts';
+import type { ConversationViewValue } from '../../../src/contracts/view.ts';
+import { emptyView, foldEvents } from '../../../src/domain/fold.ts';
+import {
+  isSameProcess,
+  type ProcessIdentity,
+} from '../../../src/providers/process/process-table.ts';
+import { textOf } from '../../support/chat-clients.ts';
+import { eventually } from '../../support/eventually.ts';
+import { Holdfast } from '../../support/holdfast.ts';
+import { temporalBinary } from '../../support/temporal.ts';
+import { newConversation, readLog, script, words } from './conversations.ts';
+
+/** Streams for more than two seconds, then waits for a person: so that it runs for as long as the test needs it to. */
+const steps = script('words 400 every 6', 'ask go', 'words 50 every 2');
+const requestId = 'long';
+
+let holdfast: Holdfast;
+
+beforeAll(async () => {
+  holdfast = new Holdfast({ temporalBinary: temporalBinary() });
+  await holdfast.start();
+});
+
+beforeEach(({ onTestFailed }) => {
+  onTestFailed(() => void process.stderr.write(holdfast.logs()));
+});
+
+afterAll(async () => {
+  await holdfast.discard();
+});
+
+type Running = { conversationId: string; turnId: string; provider: ProcessIdentity };
+
+/** A turn that streams. */
+async function streaming(): Promise<Running> {
+  const conversationId = await newConversation(holdfast);
+  await holdfast.ask({
+    path: `/v1/conversations/${conversationId}/messages`,
+    body: { requestId, content: steps },
+  });
+  const { activeTurn } = await eventually(async () => {
+    const view = await viewOf(conversationId);
+    return textOf(view).includes('w20 ') && view;
+  });
+  const turnId = activeTurn?.turnId ?? '';
+  return { conversationId, turnId, provider: await holdfast.providerOf(turnId) };
+}
+
+async function viewOf(conversationId: string): Promise<ConversationViewValue> {
+  return holdfast.ask({ path: `/v1/conversations/${conversationId}` });
+}
+
+/** Lets the turn go on to its end, and checks that nothing of it is missing or there twice. */
+async function completes({ conversationId, turnId, provider }: Running): Promise<void> {
+  // Whatever died may still be coming back: until then the API refuses, or nobody is there.
+  const approval = await eventually(
+    async () => (await viewOf(conversationId)).approvals[0],
+    30_000,
+  );
+  expect(isSameProcess(provider)).toBe(true);
+  expect(await holdfast.providerOf(turnId)).toEqual(provider);
+  await eventually(async () => {
+    const path = `/v1/conversations/${conversationId}/approvals/${approval.approvalId}`;
+    const { status } = await holdfast.call({ path, body: { decision: 'allow' } });
+    return status === 200 || status === 202;
+  }, 30_000);
+  const answer = await eventually(async () => {
+    const path = `/v1/conversations/${conversationId}/messages?wait=end`;
+    const { status, body } = await holdfast.call({ path, body: { requestId, content: steps } });
+    return status === 200 && (body as SendAnswerValue);
+  }, 30_000);
+  expect(answer).toMatchObject({ turnId, outcome: 'completed', text: words(400) + words(50) });
+
+  // L1 and L4 of what is recorded, and one end (A1).
+  const log = await readLog(holdfast, conversationId);
+  expect(log.map(({ seq }) => seq)).toEqual(log.map((_event, index) => index + 1));
+  expect(textOf(foldEvents(emptyView(conversationId), log))).toBe(words(400) + words(50));
+  expect(log.filter(({ type }) => type === 'chat.started')).toHaveLength(1);
+  expect(log.filter(({ type }) => type === 'chat.done')).toHaveLength(1);
+  expect(log.filter(({ type }) => type === 'chat.interrupted')).toHaveLength(0);
+  const epochs = log.flatMap((event) =>
+    event.type === 'chat.attached' ? [event.payload.epoch] : [],
+  );
+  expect(epochs).toEqual(epochs.toSorted((a, b) => a - b));
+  // Temporal hears of the end from the activity's next attempt, when it was the turn host that died.
+  await eventually(async () => (await viewOf(conversationId)).state === 'idle', 30_000);
+}
+
+describe('kill -9 in mid-turn', () => {
+  test.each(['gateway', 'worker', 'turn-host', 'temporal'] as const)(
+    'F2 of the %s: the turn completes, its text once, by the same provider process',
+    async (role) => {
+      const turn = await streaming();
+      const victim = await holdfast.process(role);
+      process.kill(victim.pid, 'SIGKILL');
+      await holdfast.process(role, victim);
+      await completes(turn);
+      if (role !== 'turn-host') return;
+      const log = await readLog(holdfast, turn.conversationId);
+      expect(log.filter(({ type }) => type === 'chat.attached')).toHaveLength(1);
+    },
+  );
+
+  test('F2 of the supervisor: the next start takes over what it left', async () => {
+    const turn = await streaming();
+    const left = await holdfast.process('gateway');
+    await holdfast.killSupervisor();
+    expect(isSameProcess(turn.provider)).toBe(true);
+    await holdfast.start();
+    expect(isSameProcess(left)).toBe(false);
+    await completes(turn);
+  });
+});
+
+test('C2 Ctrl-C in mid-turn does not stop the provider; started again, the text is complete and appears once', async () => {
+  const turn = await streaming();
+  const others = await Promise.all(
+    (['gateway', 'worker', 'turn-host', 'temporal'] as const).map((role) => holdfast.process(role)),
+  );
+  expect(await holdfast.pressCtrlC()).toBe(0);
+  expect(others.filter((each) => isSameProcess(each))).toEqual([]);
+  expect(isSameProcess(turn.provider)).toBe(true);
+  await holdfast.start();
+  await completes(turn);
+});

@@ -1,0 +1,918 @@
+/**
+ * The checker: pure. It is given what a run recorded and says what contradicts an invariant of design.md section 12.
+ *
+ * It believes nothing that the engine says of itself: texts are worked out from the scripts (script.ts), the log is the
+ * one that a watcher read while it grew, receipts are those that clients were told.
+ */
+import type { Event, OutcomeName } from '../../src/contracts/events.ts';
+import { attemptKey, parseAttemptKey } from '../../src/contracts/ids.ts';
+import { QUEUE_LIMIT } from '../../src/contracts/limits.ts';
+import type { ConversationViewValue, MessageViewValue } from '../../src/contracts/view.ts';
+import { emptyView, foldEvents } from '../../src/domain/fold.ts';
+import type {
+  ClientRecord,
+  CommandRecord,
+  ConversationEvidence,
+  Evidence,
+  LogEntry,
+  SpoolTurn,
+} from './evidence.ts';
+import { expectationOf } from './script.ts';
+
+export const INVARIANTS = [
+  'A1',
+  'A2',
+  'A3',
+  'L1',
+  'L2',
+  'L3',
+  'L4',
+  'L5',
+  'F1',
+  'F2',
+  'S1',
+  'C1',
+  'C2',
+  'P1',
+  'P2',
+  'P3',
+  'W1',
+  'W2',
+  'R1',
+] as const;
+export type Invariant = (typeof INVARIANTS)[number];
+
+export type Violation = {
+  invariant: Invariant;
+  what: string;
+  conversationId?: string;
+  turnId?: string;
+  seqs?: readonly number[];
+  /** Lines of the log around it, and what else shows it. */
+  excerpt: readonly string[];
+};
+
+export type Verdict = {
+  violations: readonly Violation[];
+  /** How many single facts were checked, by invariant. */
+  checked: ReadonlyMap<Invariant, number>;
+};
+
+/** Bounds of W2: twice what is allowed after a start. A run holds many sockets and adopts many spools, but no heap may grow. */
+const MOST_RESIDENT_MB: Readonly<Record<string, number>> = {
+  gateway: 300,
+  'turn-host': 320,
+  worker: 440,
+  supervisor: 200,
+};
+const MOST_DESCRIPTORS = 600;
+/** Clocks of one machine, rounded to milliseconds. */
+const CLOCK_SLACK_MS = 50;
+
+const OUTCOME_OF: Readonly<Record<string, OutcomeName>> = {
+  'chat.done': 'completed',
+  'chat.error': 'failed',
+  'chat.cancelled': 'cancelled',
+  'chat.interrupted': 'interrupted',
+};
+/** Events that only a provider's output makes. */
+const OUTPUT = new Set([
+  'assistant.segment.started',
+  'assistant.segment.ended',
+  'assistant.segment.discarded',
+  'chat.delta',
+  'tool.start',
+  'tool.output',
+  'tool.end',
+  'approval.requested',
+  'chat.retrying',
+  'usage',
+]);
+
+export function check(evidence: Evidence): Verdict {
+  const court = new Court();
+  for (const conversation of evidence.conversations) {
+    const known = readLog(conversation);
+    checkLog(court, known);
+    checkRereads(court, known);
+    checkEpochs(court, known);
+    checkAttempts(court, known, evidence);
+    checkCommands(court, known, evidence);
+    checkTexts(court, known, evidence);
+    checkTranscript(court, known);
+    for (const client of evidence.clients)
+      if (client.conversationId === conversation.conversationId) checkClient(court, known, client);
+    checkView(court, known, conversation.view, 'the last snapshot');
+  }
+  checkProcesses(court, evidence);
+  checkHealth(court, evidence);
+  return { violations: court.violations, checked: court.checked };
+}
+
+class Court {
+  readonly violations: Violation[] = [];
+  readonly checked = new Map<Invariant, number>();
+
+  /** Counts one fact, and holds it against the engine when it is false. */
+  expect(
+    invariant: Invariant,
+    holds: boolean,
+    violation: () => Omit<Violation, 'invariant'>,
+  ): void {
+    this.checked.set(invariant, (this.checked.get(invariant) ?? 0) + 1);
+    if (!holds) this.violations.push({ invariant, ...violation() });
+  }
+}
+
+/** An attempt as the log tells it. */
+type Attempt = {
+  turnId: string;
+  attempt: number;
+  requestId: string | null;
+  content: string;
+  startSeq: number;
+  startAtMs: number;
+  ends: { seq: number; type: string; cause: string | null; atMs: number }[];
+  lastOutput: { seq: number; type: string } | null;
+  segments: Map<string, { kind: string; text: string; end: string | null }>;
+  tools: string[];
+  cancelRequests: { seq: number; by: string; atMs: number }[];
+};
+
+type Known = {
+  evidence: ConversationEvidence;
+  events: readonly Event[];
+  bySeq: ReadonlyMap<number, string>;
+  attempts: ReadonlyMap<string, Attempt>;
+  contents: ReadonlyMap<string, string>;
+};
+
+function readLog(evidence: ConversationEvidence): Known {
+  const events = evidence.log.map(({ json }) => JSON.parse(json) as Event);
+  const bySeq = new Map(evidence.log.map(({ seq, json }) => [seq, json]));
+  const attempts = new Map<string, Attempt>();
+  const contents = new Map<string, string>();
+  for (const event of events) {
+    const { turnId } = event;
+    if (event.type === 'message.created' && turnId !== undefined)
+      contents.set(turnId, event.payload.content);
+    if (turnId === undefined) continue;
+    if (event.type === 'chat.started') {
+      const { attempt } = event.payload;
+      const key = attemptKey(turnId, attempt);
+      // A second start under one name would hide what follows the first.
+      if (!attempts.has(key))
+        attempts.set(key, {
+          turnId,
+          attempt,
+          requestId: event.requestId ?? null,
+          content: contents.get(turnId) ?? '',
+          startSeq: event.seq,
+          startAtMs: Date.parse(event.at),
+          ends: [],
+          lastOutput: null,
+          segments: new Map(),
+          tools: [],
+          cancelRequests: [],
+        });
+      continue;
+    }
+    if (event.attempt === undefined) continue;
+    const found = attempts.get(attemptKey(turnId, event.attempt));
+    if (found !== undefined) noteEvent(found, event);
+  }
+  return { evidence, events, bySeq, attempts, contents };
+}
+
+function noteEvent(attempt: Attempt, event: Event): void {
+  const { seq } = event;
+  const atMs = Date.parse(event.at);
+  if (OUTPUT.has(event.type)) attempt.lastOutput = { seq, type: event.type };
+  switch (event.type) {
+    case 'assistant.segment.started':
+      attempt.segments.set(event.payload.messageId, {
+        kind: event.payload.kind,
+        text: '',
+        end: null,
+      });
+      return;
+    case 'chat.delta': {
+      const segment = attempt.segments.get(event.payload.messageId);
+      if (segment !== undefined) segment.text += event.payload.text;
+      return;
+    }
+    case 'assistant.segment.ended': {
+      const segment = attempt.segments.get(event.payload.messageId);
+      if (segment !== undefined) segment.end = event.payload.content;
+      return;
+    }
+    case 'assistant.segment.discarded':
+      attempt.segments.delete(event.payload.messageId);
+      return;
+    case 'tool.start':
+      attempt.tools.push(event.payload.name);
+      return;
+    case 'chat.cancelling':
+      if (event.payload.step === 'requested')
+        attempt.cancelRequests.push({ seq, by: event.payload.by ?? '', atMs });
+      return;
+    case 'chat.done':
+      attempt.ends.push({ seq, type: event.type, cause: null, atMs });
+      return;
+    case 'chat.error':
+      attempt.ends.push({ seq, type: event.type, cause: event.payload.code, atMs });
+      return;
+    case 'chat.cancelled':
+      attempt.ends.push({ seq, type: event.type, cause: event.payload.by, atMs });
+      return;
+    case 'chat.interrupted':
+      attempt.ends.push({ seq, type: event.type, cause: event.payload.cause, atMs });
+      return;
+    default:
+  }
+}
+
+/** The lines of the log around these seqs, shortened. */
+function excerpt(known: Known, seqs: readonly number[]): string[] {
+  const wanted = new Set(seqs.flatMap((seq) => [seq - 2, seq - 1, seq, seq + 1, seq + 2]));
+  return known.evidence.log
+    .filter(({ seq }) => wanted.has(seq))
+    .slice(0, 40)
+    .map(({ json }) => json.slice(0, 300));
+}
+
+function at(known: Known, seqs: readonly number[], turnId?: string) {
+  return {
+    conversationId: known.evidence.conversationId,
+    seqs,
+    excerpt: excerpt(known, seqs),
+    ...(turnId === undefined ? {} : { turnId }),
+  };
+}
+
+/** L1: the log itself. */
+function checkLog(court: Court, known: Known): void {
+  let due = 1;
+  for (const { seq, json } of known.evidence.log) {
+    const wanted = due;
+    court.expect('L1', seq === wanted, () => ({
+      what: `the log goes on with seq ${seq} where ${wanted} was due`,
+      ...at(known, [wanted, seq]),
+    }));
+    const inside = (JSON.parse(json) as Event).seq;
+    court.expect('L1', inside === seq, () => ({
+      what: `the event stored as ${seq} says it is ${inside}`,
+      ...at(known, [seq]),
+    }));
+    due = seq + 1;
+  }
+}
+
+/** L2: what was seen is still there, unchanged. */
+function checkRereads(court: Court, known: Known): void {
+  for (const { from, floor, entries } of known.evidence.rereads) {
+    const again = new Map(entries.map(({ seq, json }) => [seq, json]));
+    for (const { seq, json } of known.evidence.log) {
+      if (seq <= floor) continue;
+      const now = again.get(seq);
+      court.expect('L2', now === json, () => ({
+        what:
+          now === undefined
+            ? `event ${seq} is gone (${from})`
+            : `event ${seq} was changed (${from}), now: ${now.slice(0, 300)}`,
+        ...at(known, [seq]),
+      }));
+    }
+  }
+}
+
+/** F1: the epochs in the order of the log. */
+function checkEpochs(court: Court, known: Known): void {
+  let highest = { seq: 0, epoch: 0 };
+  for (const { seq, epoch } of known.evidence.epochs) {
+    if (epoch === null) continue;
+    const before = highest;
+    court.expect('F1', epoch >= before.epoch, () => ({
+      what: `event ${seq} was appended under epoch ${epoch}, after event ${before.seq} under ${before.epoch}`,
+      ...at(known, [before.seq, seq]),
+    }));
+    if (epoch >= before.epoch) highest = { seq, epoch };
+  }
+  let attached = 0;
+  for (const event of known.events) {
+    if (event.type !== 'chat.attached') continue;
+    const before = attached;
+    court.expect('F1', event.payload.epoch > before, () => ({
+      what: `chat.attached with epoch ${event.payload.epoch}, after ${before}`,
+      ...at(known, [event.seq]),
+    }));
+    attached = event.payload.epoch;
+  }
+}
+
+/** A1 (one end), S1, C1, C2, and that nothing follows an end. */
+function checkAttempts(court: Court, known: Known, evidence: Evidence): void {
+  let running: Attempt | null = null;
+  for (const attempt of [...known.attempts.values()].toSorted((a, b) => a.startSeq - b.startSeq)) {
+    const { turnId, ends, startSeq } = attempt;
+    const name = attemptKey(turnId, attempt.attempt);
+    const endSeqs = ends.map(({ seq }) => seq);
+    court.expect('A1', ends.length === 1, () => ({
+      what:
+        ends.length === 0
+          ? `attempt ${name} has no end`
+          : `attempt ${name} has ${ends.length} ends: ${ends.map(({ type }) => type).join(', ')}`,
+      ...at(known, [startSeq, ...endSeqs], turnId),
+    }));
+    const last = attempt.lastOutput;
+    const firstEnd = ends[0];
+    court.expect('P3', last === null || firstEnd === undefined || last.seq < firstEnd.seq, () => ({
+      what: `${last?.type} after the end (${firstEnd?.type}) of attempt ${name}`,
+      ...at(known, [firstEnd?.seq ?? 0, last?.seq ?? 0], turnId),
+    }));
+    const before: Attempt | null = running;
+    const beforeEnd = before?.ends[0]?.seq ?? Infinity;
+    court.expect('S1', before === null || beforeEnd < startSeq, () => ({
+      what: `attempt ${name} started while ${before?.turnId} was running`,
+      ...at(known, [before?.startSeq ?? 0, startSeq], turnId),
+    }));
+    running = attempt;
+    if (firstEnd !== undefined) checkCancel(court, known, evidence, attempt, firstEnd);
+    checkStored(court, known, attempt);
+  }
+}
+
+function checkCancel(
+  court: Court,
+  known: Known,
+  evidence: Evidence,
+  attempt: Attempt,
+  end: Attempt['ends'][number],
+): void {
+  const { turnId, cancelRequests, ends, startAtMs } = attempt;
+  const name = attemptKey(turnId, attempt.attempt);
+  const kinds = new Set(ends.map(({ type }) => type));
+  court.expect('C1', !(kinds.has('chat.done') && kinds.has('chat.cancelled')), () => ({
+    what: `attempt ${name} is done and cancelled`,
+    ...at(
+      known,
+      ends.map(({ seq }) => seq),
+      turnId,
+    ),
+  }));
+  // Only what runs the turn can change how a cancel ends.
+  const hit = evidence.faults.some(
+    ({ role, conversationId, atMs }) =>
+      (role === 'turn-host' ||
+        role === 'supervisor' ||
+        (role === 'provider' && conversationId === known.evidence.conversationId)) &&
+      atMs >= startAtMs - 1_000 &&
+      atMs <= end.atMs + 1_000,
+  );
+  const asked = cancelRequests[0];
+  const natural = expected(attempt.content)?.end;
+  if (asked !== undefined && !hit)
+    court.expect(
+      'C1',
+      end.type === 'chat.cancelled' ||
+        end.type === 'chat.done' ||
+        (end.type === 'chat.error' && natural === 'failed') ||
+        (end.type === 'chat.interrupted' && natural === 'exits'),
+      () => ({
+        what: `attempt ${name} was to be cancelled and, without any fault, ended with ${end.type}`,
+        ...at(known, [asked.seq, end.seq], turnId),
+      }),
+    );
+  court.expect('C2', end.type !== 'chat.cancelled' || asked !== undefined, () => ({
+    what: `attempt ${name} is cancelled, and nobody had asked for it`,
+    ...at(known, [end.seq], turnId),
+  }));
+  for (const { seq, by, atMs } of cancelRequests) {
+    const willed = evidence.cancels.some(
+      (cancel) =>
+        cancel.conversationId === known.evidence.conversationId &&
+        (cancel.turnId === null || cancel.turnId === turnId) &&
+        cancel.sentAtMs <= atMs + CLOCK_SLACK_MS,
+    );
+    court.expect('C2', willed, () => ({
+      what: `attempt ${name} was cancelled by "${by}", and no client had asked for it`,
+      ...at(known, [seq], turnId),
+    }));
+  }
+}
+
+/** A1, in the projections: the turn's row says what the log says. */
+function checkStored(court: Court, known: Known, attempt: Attempt): void {
+  const { turnId } = attempt;
+  const turn = known.evidence.turns.find((each) => each.turnId === turnId);
+  const row = turn?.attempts.find((each) => each.attempt === attempt.attempt);
+  const outcome = OUTCOME_OF[attempt.ends[0]?.type ?? ''] ?? null;
+  court.expect('A1', row !== undefined && row.outcome === outcome, () => ({
+    what: `attempt ${attemptKey(turnId, attempt.attempt)} ended as ${outcome} in the log, and is ${
+      row === undefined ? 'not listed' : String(row.outcome)
+    } among the turns`,
+    ...at(known, [attempt.ends[0]?.seq ?? attempt.startSeq], turnId),
+  }));
+}
+
+type LoggedReceipt = {
+  status: 'started' | 'queued' | 'rejected';
+  turnId: string | null;
+  seq: number;
+  position?: number;
+  code?: string;
+};
+
+/** A1-A3: what clients asked for and were told, against the log. */
+function checkCommands(court: Court, known: Known, evidence: Evidence): void {
+  const { conversationId } = known.evidence;
+  const logged = new Map<string, LoggedReceipt[]>();
+  const started = new Map<string, number[]>();
+  for (const event of known.events) {
+    const { requestId, seq } = event;
+    if (requestId === undefined) continue;
+    const turnId = event.turnId ?? null;
+    const add = (receipt: LoggedReceipt): void => {
+      logged.set(requestId, [...(logged.get(requestId) ?? []), receipt]);
+    };
+    if (event.type === 'chat.queued')
+      add({ status: 'queued', turnId, seq, position: event.payload.position });
+    else if (event.type === 'chat.rejected')
+      add({ status: 'rejected', turnId: null, seq, code: event.payload.code });
+    else if (event.type === 'chat.started') {
+      started.set(requestId, [...(started.get(requestId) ?? []), seq]);
+      // A queued request starts later; its receipt for ever is "queued".
+      if (logged.get(requestId)?.[0]?.status !== 'queued') add({ status: 'started', turnId, seq });
+    }
+  }
+  for (const [requestId, receipts] of logged) {
+    const seqs = receipts.map(({ seq }) => seq);
+    court.expect('A1', receipts.length === 1, () => ({
+      what: `request ${requestId} has ${receipts.length} receipts`,
+      ...at(known, seqs),
+    }));
+    const starts = started.get(requestId) ?? [];
+    court.expect('A1', starts.length <= 1, () => ({
+      what: `request ${requestId} was started ${starts.length} times`,
+      ...at(known, starts),
+    }));
+    const ended = starts.length > 0 || receipts[0]?.status === 'rejected';
+    const removed = known.events.some(
+      (event) =>
+        event.type === 'chat.cancelled' &&
+        event.requestId === requestId &&
+        event.attempt === undefined,
+    );
+    court.expect('A1', ended || removed, () => ({
+      what: `request ${requestId} was queued, and never came to an end`,
+      ...at(known, seqs),
+    }));
+  }
+  const commands = evidence.commands.filter((each) => each.conversationId === conversationId);
+  const byRequest = Map.groupBy(commands, ({ requestId }) => requestId);
+  for (const [requestId, asked] of byRequest)
+    checkRequest(court, known, evidence, requestId, asked, logged.get(requestId) ?? []);
+}
+
+function checkRequest(
+  court: Court,
+  known: Known,
+  evidence: Evidence,
+  requestId: string,
+  asked: readonly CommandRecord[],
+  logged: readonly LoggedReceipt[],
+): void {
+  const { conversationId } = known.evidence;
+  const receipt = logged[0];
+  const said = asked.map((each) => JSON.stringify({ ...each, content: each.content.slice(0, 60) }));
+  const evidenceOf = (): Pick<Violation, 'conversationId' | 'seqs' | 'excerpt'> => ({
+    conversationId,
+    seqs: logged.map(({ seq }) => seq),
+    excerpt: [
+      ...said,
+      ...excerpt(
+        known,
+        logged.map(({ seq }) => seq),
+      ),
+    ],
+  });
+  const acknowledged = asked.filter(
+    ({ answer }) => answer.is === 'accepted' || answer.is === 'receipt',
+  );
+  for (const each of acknowledged)
+    court.expect('A1', receipt !== undefined, () => ({
+      what: `${each.kind} ${requestId} was acknowledged, and the log knows nothing of it`,
+      ...evidenceOf(),
+    }));
+  const signals = evidence.signals.filter(
+    (signal) => signal.conversationId === conversationId && signal.requestId === requestId,
+  );
+  const firstSignalMs = Math.min(...signals.map(({ atMs }) => atMs));
+  for (const each of acknowledged)
+    court.expect('A3', firstSignalMs <= each.answeredAtMs + CLOCK_SLACK_MS, () => ({
+      what:
+        signals.length === 0
+          ? `${each.kind} ${requestId} was acknowledged, and Temporal has no signal of it`
+          : `${each.kind} ${requestId} was acknowledged before Temporal had its signal`,
+      ...evidenceOf(),
+    }));
+
+  // Whose content was taken: the log says.
+  const kept =
+    receipt?.status === 'rejected' || receipt === undefined || asked[0]?.kind === 'retry'
+      ? null
+      : (known.contents.get(receipt.turnId ?? '') ?? null);
+  if (kept !== null)
+    court.expect(
+      'A2',
+      asked.some(({ content }) => content === kept),
+      () => ({
+        what: `the turn of request ${requestId} has a prompt that nobody sent`,
+        ...evidenceOf(),
+      }),
+    );
+  for (const each of asked) {
+    const { answer } = each;
+    if (answer.is !== 'receipt') continue;
+    const told = answer.receipt;
+    court.expect(
+      'A2',
+      receipt !== undefined &&
+        told.status === receipt.status &&
+        told.turnId === receipt.turnId &&
+        told.code === receipt.code &&
+        (told.status !== 'queued' || told.position === receipt.position),
+      () => ({
+        what: `request ${requestId} was answered ${JSON.stringify(told)}, and the log has ${JSON.stringify(receipt)}`,
+        ...evidenceOf(),
+      }),
+    );
+    court.expect('A2', kept === null || each.content === kept, () => ({
+      what: `request ${requestId} was answered with a receipt, though it came with other content`,
+      ...evidenceOf(),
+    }));
+    if (answer.outcome !== undefined) checkWaited(court, known, each, answer, evidenceOf);
+  }
+  // Once a receipt was told, the same is never refused, and another content always.
+  const told = asked
+    .filter(({ answer }) => answer.is === 'receipt')
+    .toSorted((a, b) => a.answeredAtMs - b.answeredAtMs)[0];
+  if (told === undefined) return;
+  for (const later of asked.filter(({ sentAtMs }) => sentAtMs > told.answeredAtMs)) {
+    const { answer } = later;
+    if (answer.is === 'unknown') continue;
+    if (later.content === told.content && later.kind === told.kind)
+      court.expect('A2', answer.is !== 'refused', () => ({
+        what: `request ${requestId} was refused on repeat: ${JSON.stringify(answer)}`,
+        ...evidenceOf(),
+      }));
+    else
+      court.expect('A2', answer.is === 'refused' && answer.code === 'request_id_reused', () => ({
+        what: `request ${requestId} with other content was answered ${JSON.stringify(answer)}`,
+        ...evidenceOf(),
+      }));
+  }
+}
+
+/** What `?wait=end` answered is the end, and the text, of that very attempt. */
+function checkWaited(
+  court: Court,
+  known: Known,
+  asked: CommandRecord,
+  answer: Extract<CommandRecord['answer'], { is: 'receipt' }>,
+  evidenceOf: () => Pick<Violation, 'conversationId' | 'seqs' | 'excerpt'>,
+): void {
+  const attempt = [...known.attempts.values()].find(
+    ({ requestId }) => requestId === asked.requestId,
+  );
+  const outcome = OUTCOME_OF[attempt?.ends[0]?.type ?? ''];
+  court.expect('A1', answer.outcome === outcome, () => ({
+    what: `request ${asked.requestId} was told its turn ended ${answer.outcome}; the log says ${outcome}`,
+    ...evidenceOf(),
+  }));
+  if (attempt === undefined || answer.text === undefined) return;
+  const { text } = textOf(attempt);
+  court.expect('L3', answer.text === text, () => ({
+    what: `request ${asked.requestId} was given another text than the log has: ${difference(text, answer.text ?? '')}`,
+    ...evidenceOf(),
+  }));
+}
+
+function expected(content: string): ReturnType<typeof expectationOf> | null {
+  return content.startsWith('#script\n') ? expectationOf(content) : null;
+}
+
+function textOf(attempt: Attempt): { text: string; reasoning: string } {
+  const of = (kind: string): string =>
+    [...attempt.segments.values()]
+      .filter((segment) => segment.kind === kind)
+      .map((segment) => segment.text)
+      .join('');
+  return { text: of('text'), reasoning: of('reasoning') };
+}
+
+/** F2: texts against the scripts, and against the spools. */
+function checkTexts(court: Court, known: Known, evidence: Evidence): void {
+  const spools = Map.groupBy(
+    evidence.spools.filter((each) => each.conversationId === known.evidence.conversationId),
+    (each) => each.attemptKey,
+  );
+  for (const [key, attempt] of known.attempts) {
+    const { turnId } = attempt;
+    const end = attempt.ends[0];
+    const { text, reasoning } = textOf(attempt);
+    const wanted = expected(attempt.content);
+    const where = (): Omit<Violation, 'invariant' | 'what'> =>
+      at(known, [attempt.startSeq, end?.seq ?? attempt.startSeq], turnId);
+    if (wanted !== null) {
+      const whole =
+        end?.type === 'chat.done' || (end?.type === 'chat.error' && wanted.end === 'failed');
+      const fits = (got: string, full: string): boolean =>
+        whole ? got === full : full.startsWith(got);
+      const manner = whole ? 'exactly' : 'a beginning of';
+      court.expect('F2', fits(text, wanted.text), () => ({
+        what: `attempt ${key} (${end?.type}): its text is not ${manner} the script's: ${difference(wanted.text, text)}`,
+        ...where(),
+      }));
+      court.expect('F2', fits(reasoning, wanted.reasoning), () => ({
+        what: `attempt ${key} (${end?.type}): its reasoning is not ${manner} the script's: ${difference(wanted.reasoning, reasoning)}`,
+        ...where(),
+      }));
+      court.expect('F2', fits(attempt.tools.join(' '), wanted.tools.join(' ')), () => ({
+        what: `attempt ${key} (${end?.type}): tools [${attempt.tools.join(' ')}], the script has [${wanted.tools.join(' ')}]`,
+        ...where(),
+      }));
+      court.expect('F2', end?.type !== 'chat.done' || wanted.end === 'completed', () => ({
+        what: `attempt ${key} is done, and its script ends otherwise: ${wanted.end}`,
+        ...where(),
+      }));
+    }
+    for (const [messageId, segment] of attempt.segments)
+      if (segment.end !== null)
+        court.expect('F2', segment.end === segment.text, () => ({
+          what: `segment ${messageId} ended with another text than its deltas: ${difference(segment.text, segment.end ?? '')}`,
+          ...where(),
+        }));
+      else
+        court.expect('L5', end === undefined, () => ({
+          what: `segment ${messageId} was neither ended nor discarded before the end of attempt ${key}`,
+          ...where(),
+        }));
+    checkSpool(court, { key, text, reasoning, turns: spools.get(key) ?? [], where });
+  }
+}
+
+function checkSpool(
+  court: Court,
+  given: {
+    key: string;
+    text: string;
+    reasoning: string;
+    turns: readonly SpoolTurn[];
+    where: () => Omit<Violation, 'invariant' | 'what'>;
+  },
+): void {
+  const { key, text, reasoning, turns, where } = given;
+  if (turns.length === 0) return;
+  const sum = (of: (turn: SpoolTurn) => number): number =>
+    turns.reduce((total, turn) => total + of(turn), 0);
+  const begins = sum((turn) => turn.begins);
+  court.expect('F2', begins <= 1, () => ({
+    what: `the prompt of attempt ${key} was given ${begins} times`,
+    ...where(),
+  }));
+  const sessions = sum((turn) => turn.sessions);
+  court.expect('F2', sessions <= 1, () => ({
+    what: `the provider ran attempt ${key} ${sessions} times`,
+    ...where(),
+  }));
+  for (const turn of turns) {
+    court.expect('F2', turn.text === text, () => ({
+      what: `the log of attempt ${key} has another text than its spool ${turn.spool}: ${difference(turn.text, text)}`,
+      ...where(),
+    }));
+    court.expect('F2', turn.reasoning === reasoning, () => ({
+      what: `the log of attempt ${key} has another reasoning than its spool ${turn.spool}: ${difference(turn.reasoning, reasoning)}`,
+      ...where(),
+    }));
+  }
+}
+
+/** Where two texts part. */
+function difference(wanted: string, got: string): string {
+  let index = 0;
+  while (index < wanted.length && wanted[index] === got[index]) index += 1;
+  const around = (text: string): string =>
+    JSON.stringify(text.slice(Math.max(0, index - 20), index + 20));
+  return `from character ${index} on, ${around(wanted)} (of ${wanted.length}) is ${around(got)} (of ${got.length})`;
+}
+
+/** L5: what was delivered stays in the transcript, or was discarded. */
+function checkTranscript(court: Court, known: Known): void {
+  const rows = new Map(known.evidence.messages.map((row) => [row.messageId, row]));
+  for (const [key, attempt] of known.attempts)
+    for (const [messageId, segment] of attempt.segments) {
+      const row = rows.get(messageId);
+      court.expect('L5', row !== undefined && row.content === segment.text, () => ({
+        what:
+          row === undefined
+            ? `message ${messageId} of attempt ${key} was delivered, and is not in the transcript`
+            : `message ${messageId} of attempt ${key} is otherwise in the transcript: ${difference(segment.text, row.content)}`,
+        ...at(known, [attempt.startSeq, attempt.ends[0]?.seq ?? attempt.startSeq], attempt.turnId),
+      }));
+    }
+  for (const [turnId, content] of known.contents)
+    court.expect(
+      'L5',
+      known.evidence.messages.some(
+        (row) => row.turnId === turnId && row.role === 'user' && row.content === content,
+      ),
+      () => ({
+        what: `the prompt of turn ${turnId} is not in the transcript`,
+        conversationId: known.evidence.conversationId,
+        turnId,
+        excerpt: [],
+      }),
+    );
+}
+
+/** L1, L3, L4: one client's history. */
+function checkClient(court: Court, known: Known, client: ClientRecord): void {
+  /** The seq after which it goes on; null: it waits for a snapshot. */
+  let cursor: number | null = null;
+  const where = (seq: number): Omit<Violation, 'invariant' | 'what'> => at(known, [seq]);
+  for (const entry of client.entries)
+    switch (entry.is) {
+      case 'subscribed':
+        cursor = entry.lastSeq;
+        break;
+      case 'reset':
+        cursor = null;
+        break;
+      case 'snapshot':
+        cursor = entry.view.lastSeq;
+        checkView(court, known, entry.view, `a snapshot of ${client.client}`);
+        break;
+      case 'caught-up': {
+        const seen = cursor;
+        // With what it had seen at that moment, or more: the log grows meanwhile.
+        court.expect('L1', seen !== null && seen >= entry.seq, () => ({
+          what: `${client.client} was told it had caught up with ${entry.seq}, and was at ${seen}`,
+          ...where(entry.seq),
+        }));
+        break;
+      }
+      case 'event': {
+        const before = cursor;
+        court.expect('L1', before !== null && entry.seq === before + 1, () => ({
+          what: `${client.client} was given seq ${entry.seq} after ${before}`,
+          ...where(entry.seq),
+        }));
+        cursor = entry.seq;
+        const logged = known.bySeq.get(entry.seq);
+        court.expect('L3', logged === entry.json, () => ({
+          what:
+            logged === undefined
+              ? `${client.client} was given an event that is not in the log: ${entry.json.slice(0, 300)}`
+              : `${client.client} was given another event ${entry.seq}: ${entry.json.slice(0, 300)}`,
+          ...where(entry.seq),
+        }));
+        break;
+      }
+      case 'closed':
+        break;
+    }
+}
+
+/** L4: a snapshot is the log folded up to it, and with the rest folded onto it the whole log folded. */
+function checkView(court: Court, known: Known, view: ConversationViewValue, whose: string): void {
+  const { conversationId } = known.evidence;
+  const start = emptyView(conversationId);
+  const upTo = foldEvents(
+    start,
+    known.events.filter(({ seq }) => seq <= view.lastSeq),
+  );
+  const whole = foldEvents(start, known.events);
+  const tail = foldEvents(view, known.events);
+  for (const [what, got, wanted] of [
+    [`${whose} at seq ${view.lastSeq} is not the log folded`, view, upTo],
+    [
+      `${whose} at seq ${view.lastSeq} with the rest of the log is not the whole log folded`,
+      tail,
+      whole,
+    ],
+  ] as const) {
+    const differs = firstDifference(
+      comparable(got, view.messages.length),
+      comparable(wanted, view.messages.length),
+    );
+    court.expect('L4', differs === null, () => ({
+      what: `${what}: ${differs}`,
+      ...at(known, [view.lastSeq]),
+    }));
+  }
+}
+
+/** Without what a snapshot may leave out: messages that are older than its page. */
+function comparable(view: ConversationViewValue, pageLength: number): object {
+  const { messages, hasOlder: _, ...rest } = view;
+  const newest: MessageViewValue[] = pageLength === 0 ? [] : messages.slice(-pageLength);
+  return { ...rest, messages: newest };
+}
+
+/** A path at which two values differ, or null. Absent and undefined are the same. */
+export function firstDifference(got: unknown, wanted: unknown, path = ''): string | null {
+  if (Object.is(got, wanted)) return null;
+  if (typeof got !== 'object' || typeof wanted !== 'object' || got === null || wanted === null)
+    return `${path || 'it'} is ${short(got)}, not ${short(wanted)}`;
+  const keys = new Set([...Object.keys(got), ...Object.keys(wanted)]);
+  for (const key of keys) {
+    const differs = firstDifference(
+      Reflect.get(got, key) as unknown,
+      Reflect.get(wanted, key) as unknown,
+      `${path}/${key}`,
+    );
+    if (differs !== null) return differs;
+  }
+  return null;
+}
+
+function short(value: unknown): string {
+  return (JSON.stringify(value) ?? 'absent').slice(0, 200);
+}
+
+/** P1-P3: what was left, what was hit, what went on writing. */
+function checkProcesses(court: Court, evidence: Evidence): void {
+  court.expect('P1', evidence.leftOver.length === 0, () => ({
+    what: `${evidence.leftOver.length} processes of ended turns live on`,
+    excerpt: evidence.leftOver.map((each) => JSON.stringify(each)),
+  }));
+  court.expect('P2', evidence.strangersGone.length === 0, () => ({
+    what: `${evidence.strangersGone.length} processes that are no provider's were ended`,
+    excerpt: evidence.strangersGone.map((each) => JSON.stringify(each)),
+  }));
+  const interrupted = new Map<string, number>();
+  for (const conversation of evidence.conversations)
+    for (const { json } of conversation.log) {
+      if (!json.includes('"chat.interrupted"')) continue;
+      const event = JSON.parse(json) as Event;
+      if (event.type === 'chat.interrupted' && event.turnId !== undefined)
+        interrupted.set(attemptKey(event.turnId, event.attempt ?? 1), Date.parse(event.at));
+    }
+  for (const { spool, atMs } of evidence.lastWrites) {
+    const end = interrupted.get(spool);
+    if (end === undefined) continue;
+    court.expect('P3', atMs <= end + CLOCK_SLACK_MS, () => ({
+      what: `the provider of ${spool} wrote ${atMs - end} ms after its attempt was interrupted`,
+      turnId: parseAttemptKey(spool)?.turnId ?? spool,
+      excerpt: [],
+    }));
+  }
+}
+
+function checkHealth(court: Court, evidence: Evidence): void {
+  const { settledAfterMs, limitMs, stuck } = evidence.healing;
+  court.expect('W1', settledAfterMs !== null && settledAfterMs <= limitMs, () => ({
+    what:
+      settledAfterMs === null
+        ? `not everything had ended when the run gave up; the limit is ${limitMs} ms`
+        : `everything had ended ${settledAfterMs} ms after the last fault; the limit is ${limitMs} ms`,
+    excerpt: stuck,
+  }));
+  for (const { role, residentMb, descriptors } of evidence.use) {
+    const most = MOST_RESIDENT_MB[role];
+    if (most !== undefined)
+      court.expect('W2', residentMb <= most, () => ({
+        what: `${role} took ${Math.round(residentMb)} MB; the bound is ${most}`,
+        excerpt: [],
+      }));
+    if (role !== 'temporal')
+      court.expect('W2', descriptors <= MOST_DESCRIPTORS, () => ({
+        what: `${role} held ${descriptors} descriptors; the bound is ${MOST_DESCRIPTORS}`,
+        excerpt: [],
+      }));
+  }
+  court.expect('W2', evidence.spoolFolders.left <= evidence.spoolFolders.limit, () => ({
+    what: `${evidence.spoolFolders.left} spools are left; the bound is ${evidence.spoolFolders.limit}`,
+    excerpt: [],
+  }));
+  for (const { conversationId, log } of evidence.conversations) {
+    const longest = Math.max(0, ...log.map((entry) => queueLength(entry)));
+    court.expect('W2', longest <= QUEUE_LIMIT, () => ({
+      what: `a queue of ${longest}; the bound is ${QUEUE_LIMIT}`,
+      conversationId,
+      excerpt: [],
+    }));
+  }
+  for (const { workflowId, error } of evidence.replays)
+    court.expect('R1', error === null, () => ({
+      what: `the history of ${workflowId} does not replay: ${error}`,
+      excerpt: [],
+    }));
+}
+
+function queueLength({ json }: LogEntry): number {
+  if (!json.includes('"queue.changed"')) return 0;
+  const event = JSON.parse(json) as Event;
+  return event.type === 'queue.changed' ? event.payload.queue.length : 0;
+}

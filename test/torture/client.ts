@@ -1,0 +1,314 @@
+/** Recording clients: what a careful user's program would do, and a record of everything it was told. */
+import type { ConversationViewValue } from '../../src/contracts/view.ts';
+import type { ClientEntry, ClientRecord, CommandAnswer, ToldReceipt } from './evidence.ts';
+
+/** Where the API is now: a supervisor that was killed comes back on other ports. */
+export type Address = () => { api: string; token: string } | null;
+
+/** Every reader sees the same events: equal texts are kept once. */
+export class Texts {
+  readonly #first = new Map<string, string>();
+
+  keep(conversationId: string, seq: number, json: string): string {
+    const key = `${conversationId} ${seq}`;
+    const first = this.#first.get(key);
+    if (first === undefined) {
+      this.#first.set(key, json);
+      return json;
+    }
+    return first === json ? first : json;
+  }
+}
+
+type Frame = {
+  type: string;
+  conversationId?: string;
+  requestId?: string;
+  turnId?: string;
+  seq?: number;
+  payload?: Record<string, unknown>;
+};
+
+const ANSWER_WITHIN_MS = 12_000;
+const OPEN_WITHIN_MS = 5_000;
+
+const unknown = (why: string): CommandAnswer => ({ is: 'unknown', why });
+
+/** Reads a conversation by WebSocket, and sends on it. */
+export class SocketClient {
+  readonly record: ClientRecord & { entries: ClientEntry[] };
+  readonly #address: Address;
+  readonly #texts: Texts;
+  readonly #waiting = new Map<string, (answer: CommandAnswer) => void>();
+  #socket: WebSocket | null = null;
+  #lastSeq: number | null = null;
+  #closed = false;
+
+  constructor(parts: { client: string; conversationId: string; address: Address; texts: Texts }) {
+    this.record = { client: parts.client, conversationId: parts.conversationId, entries: [] };
+    this.#address = parts.address;
+    this.#texts = parts.texts;
+  }
+
+  get isOpen(): boolean {
+    return this.#socket?.readyState === WebSocket.OPEN;
+  }
+
+  /** Connects and subscribes after what it has seen; `forgetful`: as if it had seen nothing. False: nobody listens. */
+  async connect({ forgetful = false }: { forgetful?: boolean } = {}): Promise<boolean> {
+    const address = this.#address();
+    if (address === null || this.#closed) return false;
+    this.drop();
+    if (forgetful) this.#lastSeq = null;
+    const socket = new WebSocket(`${address.api.replace('http', 'ws')}/v1/ws`, [
+      'holdfast.v1',
+      `holdfast.token.${address.token}`,
+    ]);
+    this.#socket = socket;
+    const { promise: opened, resolve } = Promise.withResolvers<boolean>();
+    const late = setTimeout(() => resolve(false), OPEN_WITHIN_MS);
+    socket.addEventListener('open', () => resolve(true));
+    socket.addEventListener('error', () => resolve(false));
+    socket.addEventListener('message', ({ data }) => {
+      const text = String(data);
+      if (this.#socket === socket) this.#receive(JSON.parse(text) as Frame, text);
+    });
+    socket.addEventListener('close', ({ code }) => {
+      resolve(false);
+      if (this.#socket === socket) this.#lost(code);
+    });
+    const open = await opened;
+    clearTimeout(late);
+    if (!open || this.#socket !== socket) {
+      // One that opens late is not subscribed, and so is nothing to send on.
+      if (this.#socket === socket) this.#socket = null;
+      socket.close();
+      return false;
+    }
+    this.record.entries.push({ is: 'subscribed', lastSeq: this.#lastSeq });
+    this.#send({
+      type: 'chat.subscribe',
+      conversationId: this.record.conversationId,
+      payload: { lastSeq: this.#lastSeq },
+    });
+    return true;
+  }
+
+  /** Loses the connection, as a device that leaves its network does. */
+  drop(): void {
+    const socket = this.#socket;
+    if (socket === null) return;
+    this.#lost(0);
+    socket.close();
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.drop();
+  }
+
+  /** Sends a frame that asks for something, and waits for what is said of its requestId. */
+  async ask(frame: Frame & { requestId: string }): Promise<CommandAnswer> {
+    if (!this.isOpen) return unknown('not connected');
+    const { promise, resolve } = Promise.withResolvers<CommandAnswer>();
+    const late = setTimeout(() => resolve(unknown('no answer in time')), ANSWER_WITHIN_MS);
+    // Of two that ask under one requestId at once each is told; which answer is whose cannot be known.
+    const slot = frame.requestId;
+    const other = this.#waiting.get(slot);
+    this.#waiting.set(slot, (answer) => {
+      other?.(unknown('two asked at once'));
+      resolve(other === undefined ? answer : unknown('two asked at once'));
+    });
+    this.#send(frame);
+    const answer = await promise;
+    clearTimeout(late);
+    return answer;
+  }
+
+  #send(frame: object): void {
+    this.#socket?.send(JSON.stringify(frame));
+  }
+
+  #lost(code: number): void {
+    if (this.#socket?.readyState !== WebSocket.CONNECTING)
+      this.record.entries.push({ is: 'closed', code });
+    this.#socket = null;
+    for (const tell of this.#waiting.values()) tell(unknown(`the socket closed with ${code}`));
+    this.#waiting.clear();
+  }
+
+  #receive(frame: Frame, text: string): void {
+    const { entries, conversationId } = this.record;
+    const { seq } = frame;
+    if (seq !== undefined) {
+      entries.push({ is: 'event', seq, json: this.#texts.keep(conversationId, seq, text) });
+      this.#lastSeq = seq;
+      return;
+    }
+    switch (frame.type) {
+      case 'snapshot': {
+        const view = frame.payload as unknown as ConversationViewValue;
+        entries.push({ is: 'snapshot', view });
+        this.#lastSeq = view.lastSeq;
+        return;
+      }
+      case 'reset':
+        entries.push({ is: 'reset' });
+        return;
+      case 'caught-up':
+        entries.push({ is: 'caught-up', seq: Number(frame.payload?.['seq']) });
+        return;
+      case 'chat.accepted':
+      case 'ok': {
+        const receipt = frame.payload?.['receipt'] as ToldReceipt | undefined;
+        this.#tell(
+          frame,
+          receipt === undefined
+            ? { is: 'accepted' }
+            : { is: 'receipt', receipt: receiptOf(receipt) },
+        );
+        return;
+      }
+      case 'error':
+        this.#tell(frame, refusal(String(frame.payload?.['code']), frame.payload));
+        return;
+      default:
+    }
+  }
+
+  #tell(frame: Frame, answer: CommandAnswer): void {
+    const tell = this.#waiting.get(frame.requestId ?? '');
+    this.#waiting.delete(frame.requestId ?? '');
+    tell?.(answer);
+  }
+}
+
+/** Codes after which the same request may still be, or become, accepted: nothing may be concluded from them. */
+const UNDECIDED = new Set([
+  'temporal_unavailable',
+  'storage_full',
+  'shutting_down',
+  'internal',
+  'rate_limited',
+]);
+
+function refusal(code: string, body: Record<string, unknown> | undefined): CommandAnswer {
+  if (UNDECIDED.has(code)) return unknown(code);
+  const receipt = body?.['receipt'] as ToldReceipt | undefined;
+  return receipt === undefined
+    ? { is: 'refused', code }
+    : { is: 'receipt', receipt: receiptOf(receipt) };
+}
+
+function receiptOf({ status, turnId, position, code }: ToldReceipt): ToldReceipt {
+  return {
+    status,
+    turnId,
+    ...(position === undefined ? {} : { position }),
+    ...(code === undefined ? {} : { code }),
+  };
+}
+
+/** Calls the HTTP API. */
+export class HttpClient {
+  readonly #address: Address;
+
+  constructor(address: Address) {
+    this.#address = address;
+  }
+
+  /** Null: nobody answered. */
+  async call(request: {
+    method: 'GET' | 'POST';
+    path: string;
+    body?: object;
+    timeoutMs?: number;
+  }): Promise<{ status: number; body: Record<string, unknown> } | null> {
+    const address = this.#address();
+    if (address === null) return null;
+    const { method, path, body, timeoutMs = ANSWER_WITHIN_MS } = request;
+    try {
+      const answer = await fetch(`${address.api}${path}`, {
+        method,
+        headers: {
+          authorization: `Bearer ${address.token}`,
+          ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+        },
+        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+        signal: AbortSignal.timeout(timeoutMs),
+      });
+      return { status: answer.status, body: (await answer.json()) as Record<string, unknown> };
+    } catch {
+      return null;
+    }
+  }
+
+  /** A send or a retry; what its answer says. */
+  async command(request: {
+    path: string;
+    body: object;
+    timeoutMs?: number;
+  }): Promise<CommandAnswer> {
+    const answer = await this.call({ method: 'POST', ...request });
+    if (answer === null) return unknown('no answer');
+    const { status, body } = answer;
+    if (status === 202) return { is: 'accepted' };
+    if (status === 200) {
+      const told = body as unknown as ToldReceipt & { outcome?: string; text?: string };
+      const { outcome, text } = told;
+      return {
+        is: 'receipt',
+        receipt: receiptOf(told),
+        ...(outcome === undefined ? {} : { outcome }),
+        ...(text === undefined ? {} : { text }),
+      };
+    }
+    return refusal(String(body['code']), body);
+  }
+
+  /** Reads the log as Server-Sent Events for a while. */
+  async stream(request: {
+    client: string;
+    conversationId: string;
+    afterSeq: number | null;
+    forMs: number;
+    texts: Texts;
+  }): Promise<ClientRecord> {
+    const entries: ClientEntry[] = [];
+    const { client, conversationId, afterSeq, forMs, texts } = request;
+    const address = this.#address();
+    const record = { client, conversationId, entries };
+    if (address === null) return record;
+    try {
+      const answer = await fetch(`${address.api}/v1/conversations/${conversationId}/events`, {
+        headers: {
+          authorization: `Bearer ${address.token}`,
+          accept: 'text/event-stream',
+          ...(afterSeq === null ? {} : { 'last-event-id': String(afterSeq) }),
+        },
+        signal: AbortSignal.timeout(forMs),
+      });
+      if (!answer.ok || answer.body === null) return record;
+      entries.push({ is: 'subscribed', lastSeq: afterSeq ?? 0 });
+      let rest = '';
+      for await (const chunk of answer.body.pipeThrough(new TextDecoderStream())) {
+        const blocks = (rest + chunk).split('\n\n');
+        rest = blocks.pop() ?? '';
+        for (const block of blocks) {
+          // By hand: to a regular expression U+2028 ends a line, to this protocol it does not.
+          const fields = block.split('\n');
+          const valueOf = (name: string): string | undefined =>
+            fields.find((field) => field.startsWith(`${name}: `))?.slice(name.length + 2);
+          const json = valueOf('data');
+          const seq = Number(valueOf('id'));
+          if (json === undefined || !Number.isInteger(seq)) continue;
+          entries.push({ is: 'event', seq, json: texts.keep(conversationId, seq, json) });
+        }
+      }
+    } catch {
+      // Its time is up, or the gateway has gone: either is an end of the stream.
+    }
+    entries.push({ is: 'closed', code: 0 });
+    return record;
+  }
+}

@@ -1,0 +1,320 @@
+/**
+ * The real thing under torture: `holdfast start` with a home of its own, its processes by recorded identity, and the
+ * end of all of them for certain.
+ *
+ * 1 A process is signalled only when pid, start time and boot are those that were recorded; never by name.
+ * 2 Whatever was stopped is continued, whatever was started is ended, also when the run fails.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+import { parseAttemptKey } from '../../src/contracts/ids.ts';
+import { PROCESS_MARK } from '../../src/contracts/names.ts';
+import {
+  identify,
+  isSameProcess,
+  markedProcesses,
+  type ProcessIdentity,
+  signalProcess,
+} from '../../src/providers/process/process-table.ts';
+import { Spool } from '../../src/providers/process/spool.ts';
+import { readLiveState, readState, type SupervisorState } from '../../src/supervisor/state.ts';
+import type { FaultRole, ProcessEvidence, RoleUse } from './evidence.ts';
+
+const command = fileURLToPath(new URL('../../bin/holdfast.mjs', import.meta.url));
+/** A cold machine builds the Temporal CLI. */
+const FIRST_READY_WITHIN_MS = 600_000;
+/** Short, so that a run sees warm sessions used and also ended. */
+export const SESSION_IDLE_MS = 6_000;
+
+export class Stack {
+  readonly home: string;
+  readonly workspace: string;
+  readonly #environment: Record<string, string | undefined>;
+  readonly #logFile: string;
+  readonly #stopped = new Map<string, ProcessIdentity>();
+  /** Each process of a role that was ever seen, to be sure of its end. */
+  readonly #seen = new Map<string, ProcessIdentity>();
+  readonly #strangers: { child: ChildProcess; identity: ProcessIdentity; what: string }[] = [];
+  #supervisor: ChildProcess | null = null;
+  #token: string | null = null;
+
+  constructor(parts: {
+    folder: string;
+    environment: Readonly<Record<string, string | undefined>>;
+  }) {
+    this.home = join(parts.folder, 'home');
+    this.workspace = join(parts.folder, 'work');
+    this.#logFile = join(parts.folder, 'start.log');
+    mkdirSync(this.workspace, { recursive: true });
+    mkdirSync(this.home, { recursive: true, mode: 0o700 });
+    const inherited = Object.entries(parts.environment).filter(
+      ([name]) =>
+        (!name.startsWith('HOLDFAST_') && !name.startsWith('TEMPORAL_')) ||
+        name === 'HOLDFAST_TEMPORAL_BIN',
+    );
+    this.#environment = {
+      ...Object.fromEntries(inherited),
+      HOLDFAST_HOME: this.home,
+      HOLDFAST_PORT: '0',
+      HOLDFAST_TEMPORAL_PORT: '0',
+      HOLDFAST_TEMPORAL_UI_PORT: 'off',
+      HOLDFAST_WORKSPACE_ROOTS: this.workspace,
+      HOLDFAST_SESSION_IDLE_MS: String(SESSION_IDLE_MS),
+      // The program decides what hangs: the silence clock stays out of it.
+      HOLDFAST_QUIET_AFTER_MS: '60000',
+      HOLDFAST_STALLED_AFTER_MS: '600000',
+    };
+  }
+
+  get database(): string {
+    return join(this.home, 'holdfast.db');
+  }
+
+  get spools(): string {
+    return join(this.home, 'spools');
+  }
+
+  get runFolder(): string {
+    return join(this.home, 'run');
+  }
+
+  get isSupervised(): boolean {
+    const { pid, exitCode, signalCode } = this.#supervisor ?? {};
+    return pid !== undefined && exitCode === null && signalCode === null;
+  }
+
+  /** Starts the supervisor; everything that an earlier one left is its business. */
+  start(): void {
+    const log = openSync(this.#logFile, 'a');
+    const child = spawn(process.execPath, [command, 'start'], {
+      env: this.#environment,
+      stdio: ['ignore', log, log],
+      // A Ctrl-C is for us: we end it in our own time.
+      detached: true,
+    });
+    closeSync(log);
+    child.on('error', () => undefined);
+    this.#supervisor = child;
+    const identity = child.pid === undefined ? null : identify(child.pid);
+    if (identity !== null) this.#seen.set(keyOf(identity), identity);
+  }
+
+  /** Answers when every role runs and the API is ready. Throws when that takes too long, or the supervisor gives up. */
+  async ready(withinMs = FIRST_READY_WITHIN_MS): Promise<void> {
+    const deadline = performance.now() + withinMs;
+    for (;;) {
+      if (await this.#isReady()) return;
+      if (!this.isSupervised) throw new Error(`holdfast start ended; see ${this.#logFile}`);
+      if (performance.now() > deadline) throw new Error('holdfast did not get ready in time');
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+  }
+
+  async #isReady(): Promise<boolean> {
+    const address = this.address();
+    if (address === null || this.state()?.phase !== 'ready') return false;
+    try {
+      const headers = { authorization: `Bearer ${address.token}` };
+      return (await fetch(`${address.api}/readyz`, { headers, signal: AbortSignal.timeout(3_000) }))
+        .ok;
+    } catch {
+      return false;
+    }
+  }
+
+  /** What the running supervisor has written down, with the processes that live. */
+  state(): SupervisorState | null {
+    const state = readLiveState({ runFolder: this.runFolder });
+    for (const record of state?.processes ?? []) this.#seen.set(keyOf(record), record);
+    return state;
+  }
+
+  address(): { api: string; token: string } | null {
+    const state = readState({ runFolder: this.runFolder });
+    if (state === null) return null;
+    try {
+      this.#token ??= readFileSync(join(this.home, 'token'), 'utf8').trim();
+    } catch {
+      return null;
+    }
+    return { api: state.api, token: this.#token };
+  }
+
+  processOf(role: Exclude<FaultRole, 'provider'>): ProcessIdentity | null {
+    return this.state()?.processes.find((record) => record.role === role) ?? null;
+  }
+
+  /** The live provider process of a conversation, with the mark it was started under. */
+  providerOf(conversationId: string): { identity: ProcessIdentity; mark: string } | null {
+    for (const name of this.spoolNames()) {
+      const spool = Spool.open({ root: this.spools, name });
+      if (spool === null || spool.spec.conversationId !== conversationId || !spool.isAlive())
+        continue;
+      const identity = spool.identity();
+      if (identity !== null) return { identity, mark: spool.spec.mark };
+    }
+    return null;
+  }
+
+  spoolNames(): string[] {
+    try {
+      return readdirSync(this.spools).filter((name) => parseAttemptKey(name) !== null);
+    } catch {
+      return [];
+    }
+  }
+
+  kill(target: ProcessIdentity): boolean {
+    return isSameProcess(target) && signalProcess(target, 'SIGKILL');
+  }
+
+  /** Stops it until {@link continueAll}, or for so long. */
+  stop(target: ProcessIdentity, forMs: number): boolean {
+    if (!isSameProcess(target) || !signalProcess(target, 'SIGSTOP')) return false;
+    this.#stopped.set(keyOf(target), target);
+    setTimeout(() => this.#continue(target), forMs).unref();
+    return true;
+  }
+
+  continueAll(): void {
+    for (const target of this.#stopped.values()) this.#continue(target);
+  }
+
+  #continue(target: ProcessIdentity): void {
+    if (this.#stopped.delete(keyOf(target))) signalProcess(target, 'SIGCONT');
+  }
+
+  /** Processes that must live through everything: an unmarked one, and one that carries another installation's mark. */
+  plantStrangers(): void {
+    for (const [what, mark] of [
+      ['unmarked', null],
+      ['marked by another installation', 'tforeign0installation.1'],
+    ] as const) {
+      const child = spawn('sleep', ['7200'], {
+        detached: true,
+        stdio: 'ignore',
+        env: {
+          PATH: this.#environment['PATH'],
+          ...(mark === null ? {} : { [PROCESS_MARK]: mark }),
+        },
+      });
+      child.unref();
+      const identity = child.pid === undefined ? null : identify(child.pid);
+      if (identity !== null) this.#strangers.push({ child, identity, what });
+    }
+  }
+
+  /** A process that looks like one which an ended attempt left behind unseen: the next boot must end it. */
+  plantStray(mark: string): void {
+    const child = spawn('sleep', ['7200'], {
+      detached: true,
+      stdio: 'ignore',
+      env: { PATH: this.#environment['PATH'], [PROCESS_MARK]: mark },
+    });
+    child.unref();
+    const identity = child.pid === undefined ? null : identify(child.pid);
+    if (identity !== null) this.#seen.set(keyOf(identity), identity);
+  }
+
+  strangersGone(): ProcessEvidence[] {
+    return this.#strangers
+      .filter(({ identity }) => !isSameProcess(identity))
+      .map(({ identity, what }) => ({ pid: identity.pid, mark: null, command: `sleep (${what})` }));
+  }
+
+  /** Live processes that carry the mark of one of these turns. */
+  marked(isOurs: (turnId: string) => boolean): (ProcessEvidence & { identity: ProcessIdentity })[] {
+    return markedProcesses().flatMap(({ pid, mark }) => {
+      const parsed = parseAttemptKey(mark);
+      const identity = identify(pid);
+      if (parsed === null || identity === null || !isOurs(parsed.turnId)) return [];
+      return [{ pid, mark, command: commandOf(pid), identity }];
+    });
+  }
+
+  /** Resident memory and open descriptors of each role now. */
+  use(): RoleUse[] {
+    return (this.state()?.processes ?? []).flatMap(({ role, pid }) => {
+      try {
+        const status = readFileSync(`/proc/${pid}/status`, 'utf8');
+        const residentMb = Number(/VmRSS:\s+(\d+) kB/.exec(status)?.[1] ?? 0) / 1024;
+        return [{ role, residentMb, descriptors: readdirSync(`/proc/${pid}/fd`).length }];
+      } catch {
+        // It died in between.
+        return [];
+      }
+    });
+  }
+
+  lastLogLines(count: number): { file: string; lines: string[] }[] {
+    const folder = join(this.home, 'logs');
+    const files = [this.#logFile];
+    try {
+      files.push(...readdirSync(folder).map((name) => join(folder, name)));
+    } catch {
+      // It has not come that far.
+    }
+    return files.map((file) => ({ file, lines: tail(file, count) }));
+  }
+
+  /** Ends everything that this run has started, by its identity; answers when it is gone. */
+  async end(isOurs: (turnId: string) => boolean): Promise<void> {
+    this.state();
+    this.continueAll();
+    const supervisor = this.#supervisor;
+    if (this.isSupervised && supervisor !== null) {
+      supervisor.kill('SIGTERM');
+      await this.#gone([...this.#seen.values()], 20_000);
+    }
+    this.state();
+    for (const identity of this.#seen.values()) this.kill(identity);
+    for (const { identity } of this.marked(isOurs)) this.kill(identity);
+    for (const { identity } of this.#strangers) this.kill(identity);
+    await this.#gone([...this.#seen.values()], 5_000);
+  }
+
+  /** The same at once, for a process that is about to exit. */
+  endNow(isOurs: (turnId: string) => boolean): void {
+    this.state();
+    for (const identity of this.#seen.values()) this.kill(identity);
+    this.state();
+    for (const identity of this.#seen.values()) this.kill(identity);
+    for (const { identity } of this.marked(isOurs)) this.kill(identity);
+    for (const { identity } of this.#strangers) this.kill(identity);
+  }
+
+  async #gone(processes: readonly ProcessIdentity[], withinMs: number): Promise<void> {
+    const deadline = performance.now() + withinMs;
+    while (processes.some((identity) => isSameProcess(identity)) && performance.now() < deadline)
+      await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+function keyOf({ pid, startTime }: ProcessIdentity): string {
+  return `${pid} ${startTime}`;
+}
+
+function commandOf(pid: number): string {
+  try {
+    const words = readFileSync(`/proc/${pid}/cmdline`, 'utf8')
+      .split('\0')
+      .join(' ')
+      .replaceAll('\n', ' ')
+      .trim()
+      .slice(0, 300);
+    return words === '' ? readlinkSync(`/proc/${pid}/exe`) : words;
+  } catch {
+    return 'unknown';
+  }
+}
+
+function tail(file: string, count: number): string[] {
+  try {
+    return readFileSync(file, 'utf8').trimEnd().split('\n').slice(-count);
+  } catch {
+    return [];
+  }
+}

@@ -1,0 +1,416 @@
+/**
+ * One torture run: starts the real thing, lets random programs and faults at it, heals, gathers, checks.
+ *
+ * 1 It ends by itself: every wait has a limit.
+ * 2 When it ends, however it ends, none of its processes is left.
+ * 3 Its folder is kept when something was violated, and removed otherwise.
+ */
+import { execFile } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { cpus, loadavg, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+
+import { attemptKey, conversationWorkflowId } from '../../src/contracts/ids.ts';
+import { findTemporalBinary } from '../support/temporal-server.ts';
+import { Actor, isSettled, type Recorder } from './actor.ts';
+import { gatherConversation, gatherHistories } from './audit.ts';
+import { check, type Verdict } from './checker.ts';
+import { HttpClient, Texts } from './client.ts';
+import type { Evidence, Fault, RoleUse } from './evidence.ts';
+import { Injector, pause } from './faults.ts';
+import { Random } from './random.ts';
+import { faultCounts, faultTable, invariantCounts, violationText } from './report.ts';
+import { SpoolKeeper } from './spools.ts';
+import { SESSION_IDLE_MS, Stack } from './stack.ts';
+import { type Live, Watcher } from './watcher.ts';
+
+export type TortureOptions = {
+  seed: string;
+  minutes: number;
+  conversations: number;
+  /** Between two faults. */
+  pauseMs: { least: number; most: number };
+  environment: Readonly<Record<string, string | undefined>>;
+  say: (line: string) => void;
+  signal: AbortSignal;
+};
+
+export type TortureResult = {
+  verdict: Verdict;
+  faults: readonly Fault[];
+  hits: ReadonlyMap<string, number>;
+  /** Where everything is kept; null: nothing was violated, and it was removed. */
+  folder: string | null;
+};
+
+/** W1, on a machine that has the time for it. Source: design.md section 12. */
+const SETTLED_WITHIN_MS = 60_000;
+/** Until then it is waited for, to tell what is slow from what is stuck. */
+const GIVE_UP_AFTER_MS = 150_000;
+const QUIET_FOR_MS = 2_000;
+/** P1: a process may live so long after its turn's end. Source: design.md section 12. */
+const GONE_WITHIN_MS = 10_000;
+const REPORT_EVERY_MS = 10_000;
+const MEASURE_EVERY_MS = 5_000;
+/** Ended spools that custody keeps, and room for the living ones. */
+const SPOOLS_LEFT = 20 + 24;
+
+export async function torture(options: TortureOptions): Promise<TortureResult> {
+  const { seed, minutes, say, signal } = options;
+  say(`torture: seed ${seed}, ${minutes} minutes, ${options.conversations} conversations at once`);
+  const folder = mkdtempSync(join(tmpdir(), 'holdfast-torture-'));
+  const stack = new Stack({ folder, environment: options.environment });
+  const ours = new Set<string>();
+  const isOurs = (turnId: string): boolean => ours.has(turnId);
+  // Also when the process is ended without being asked.
+  const atExit = (): void => stack.endNow(isOurs);
+  process.on('exit', atExit);
+  let kept = true;
+  try {
+    const run = new Run({ options, folder, stack, ours });
+    const result = await run.run();
+    kept = result.verdict.violations.length > 0;
+    return { ...result, folder: kept ? folder : null };
+  } catch (error) {
+    // Ended by hand: there is nothing to look at.
+    kept = !signal.aborted;
+    throw error;
+  } finally {
+    await stack.end(isOurs);
+    process.off('exit', atExit);
+    if (kept) say(`Everything is kept in ${folder}`);
+    else rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
+  }
+}
+
+class Run {
+  readonly #options: TortureOptions;
+  readonly #folder: string;
+  readonly #stack: Stack;
+  /** Turns of this run, by which its processes are known. */
+  readonly #ours: Set<string>;
+  readonly #texts = new Texts();
+  readonly #use = new Map<string, RoleUse>();
+  readonly #recorder: Recorder = { commands: [], cancels: [], clients: [] };
+
+  constructor(parts: { options: TortureOptions; folder: string; stack: Stack; ours: Set<string> }) {
+    this.#options = parts.options;
+    this.#folder = parts.folder;
+    this.#stack = parts.stack;
+    this.#ours = parts.ours;
+  }
+
+  async run(): Promise<Omit<TortureResult, 'folder'>> {
+    const { seed, conversations, minutes, pauseMs, say, signal } = this.#options;
+    const stack = this.#stack;
+    stack.start();
+    await orAborted(stack.ready(), signal);
+    stack.plantStrangers();
+    const watcher = await Watcher.open({ database: stack.database, texts: this.#texts });
+    const keeper = new SpoolKeeper({
+      spools: stack.spools,
+      keptIn: join(this.#folder, 'kept-spools'),
+    });
+    const stopNoting = watcher.onEvent(({ turn }) => {
+      if (turn !== null) this.#ours.add(turn.turnId);
+    });
+    const random = new Random(seed);
+    const actors = Array.from(
+      { length: conversations },
+      (_, index) =>
+        new Actor({
+          name: `c${index + 1}`,
+          random: random.fork(`actor ${index}`),
+          watcher,
+          address: () => stack.address(),
+          texts: this.#texts,
+          recorder: this.#recorder,
+        }),
+    );
+    const injector = new Injector({ stack, watcher, random: random.fork('faults'), pauseMs });
+    const finished = new AbortController();
+    const measuring = setInterval(() => this.#measure(), MEASURE_EVERY_MS);
+    const reporting = setInterval(
+      () => say(liveLine(watcher.all(), injector.faults, this.#recorder)),
+      REPORT_EVERY_MS,
+    );
+    try {
+      const programs = Promise.all(actors.map((actor) => actor.run()));
+      const caring = Promise.all(actors.map((actor) => actor.lookAfter(finished.signal)));
+      const injecting = injector.run();
+      const working: Promise<unknown>[] = [programs, caring, injecting];
+      for (const each of working) each.catch(() => undefined);
+      await orAborted(Promise.race([pause(minutes * 60_000, signal), ...working]), signal);
+
+      injector.stop();
+      for (const actor of actors) actor.stop();
+      await orAborted(injecting, signal);
+      const healing = await this.#heal({ watcher, injector, programs });
+      finished.abort();
+      await caring;
+      say(
+        healing.settledAfterMs === null
+          ? 'Not everything has ended.'
+          : `Healed: everything had ended ${(healing.settledAfterMs / 1_000).toFixed(1)} s after the last fault.`,
+      );
+      const evidence = await this.#gather({ watcher, keeper, injector, healing });
+      const verdict = check(evidence);
+      this.#tell(verdict, injector);
+      if (verdict.violations.length > 0) this.#keepEvidence(evidence, verdict);
+      return { verdict, faults: injector.faults, hits: injector.hits };
+    } finally {
+      clearInterval(measuring);
+      clearInterval(reporting);
+      injector.stop();
+      for (const actor of actors) actor.stop();
+      finished.abort();
+      stopNoting();
+      keeper.close();
+      await watcher.close();
+    }
+  }
+
+  /** Continues and starts what was hit, and waits until nothing runs or waits any more. */
+  async #heal({
+    watcher,
+    injector,
+    programs,
+  }: {
+    watcher: Watcher;
+    injector: Injector;
+    programs: Promise<unknown>;
+  }): Promise<Evidence['healing']> {
+    const { say, signal } = this.#options;
+    const stack = this.#stack;
+    stack.continueAll();
+    const startMs = Math.max(Date.now(), injector.faults.at(-1)?.atMs ?? 0);
+    if (!stack.isSupervised) {
+      stack.start();
+      await stack.ready(90_000).catch(() => undefined);
+    }
+    let answered = false;
+    void programs.then(() => (answered = true));
+    const isQuiet = (): boolean =>
+      answered && watcher.all().every((live) => isSettled(live) || live.lastSeq === 0);
+    // What was accepted last may not have begun: it has settled when it stays so.
+    let quietSinceMs: number | null = null;
+    while (Date.now() - startMs < GIVE_UP_AFTER_MS && !signal.aborted) {
+      quietSinceMs = isQuiet() ? (quietSinceMs ?? Date.now()) : null;
+      if (quietSinceMs !== null && Date.now() - quietSinceMs > QUIET_FOR_MS) break;
+      await pause(50, signal);
+    }
+    signal.throwIfAborted();
+    // Others on this machine take the processor from us: the bound is one for a machine that has the time.
+    const crowded = Math.max(1, (loadavg()[0] ?? 0) / cpus().length);
+    const limitMs = Math.round(SETTLED_WITHIN_MS * crowded);
+    if (quietSinceMs !== null)
+      return { settledAfterMs: quietSinceMs - startMs, limitMs, stuck: [] };
+    const stuck = await this.#stuckDump(watcher);
+    for (const line of stuck) say(line);
+    return { settledAfterMs: null, limitMs, stuck };
+  }
+
+  /** Why each conversation waits, as far as everybody can still be asked. */
+  async #stuckDump(watcher: Watcher): Promise<string[]> {
+    const stack = this.#stack;
+    const state = stack.state();
+    const stuck = watcher.all().filter((live) => !isSettled(live));
+    const lines = [`STUCK: ${stuck.length} conversations`, `state: ${JSON.stringify(state)}`];
+    const binary = await findTemporalBinary().catch(() => 'temporal');
+    const temporal = async (...args: string[]): Promise<string> => {
+      const address = ['--address', state?.temporal ?? '', '--namespace', state?.namespace ?? ''];
+      try {
+        const { stdout } = await promisify(execFile)(binary, [...args, ...address], {
+          timeout: 15_000,
+        });
+        return stdout.trim();
+      } catch (error) {
+        return String(error);
+      }
+    };
+    for (const row of await watcher.store.runningAttempts(null))
+      lines.push(`attempt ${JSON.stringify(row)}`);
+    for (const live of stuck.slice(0, 4)) {
+      const { conversationId, turn, queue, approvals, ending, lastSeq, lastEventMs } = live;
+      lines.push(
+        `conversation ${conversationId}: ${live.state}, seq ${lastSeq}, last event ${Date.now() - lastEventMs} ms ago, ` +
+          `turn ${turn?.key ?? 'none'}${ending ? ' (ended, not settled)' : ''}, queue ${queue.length}, approvals ${approvals.size}`,
+      );
+      const workflowId = conversationWorkflowId(conversationId);
+      lines.push(
+        await temporal('workflow', 'query', '--workflow-id', workflowId, '--type', 'snapshot'),
+      );
+      lines.push(await temporal('workflow', 'describe', '--workflow-id', workflowId));
+    }
+    lines.push(`spools: ${stack.spoolNames().join(' ')}`);
+    lines.push(
+      ...stack
+        .marked((turnId) => this.#ours.has(turnId))
+        .map(({ pid, mark, command }) => `process ${pid} ${mark}: ${command}`),
+    );
+    for (const { file, lines: last } of stack.lastLogLines(25)) lines.push(`--- ${file}`, ...last);
+    return lines;
+  }
+
+  async #gather(parts: {
+    watcher: Watcher;
+    keeper: SpoolKeeper;
+    injector: Injector;
+    healing: Evidence['healing'];
+  }): Promise<Evidence> {
+    const { say, signal } = this.#options;
+    const { watcher, keeper, injector, healing } = parts;
+    const stack = this.#stack;
+    await this.#bootOverAStray(watcher);
+    // Warm sessions end by their idle limit; after that, nothing of any turn may live.
+    const deadline = Date.now() + SESSION_IDLE_MS + GONE_WITHIN_MS;
+    const isOurs = (turnId: string): boolean => this.#ours.has(turnId);
+    while (stack.marked(isOurs).length > 0 && Date.now() < deadline && !signal.aborted)
+      await pause(200, signal);
+    const leftOver = stack.marked(isOurs).map(({ pid, mark, command }) => ({ pid, mark, command }));
+    this.#measure();
+    await watcher.catchUp();
+    keeper.close();
+    const http = new HttpClient(() => stack.address());
+    const conversations = [];
+    for (const { conversationId, lastSeq } of watcher.all()) {
+      if (lastSeq === 0) continue;
+      signal.throwIfAborted();
+      conversations.push(
+        await gatherConversation({ conversationId, watcher, http, database: stack.database }),
+      );
+    }
+    const state = stack.state();
+    if (state === null)
+      throw new Error('Holdfast is not running when its histories are to be read');
+    say(`Replaying the histories of ${conversations.length} conversations.`);
+    const { signals, replays } = await gatherHistories({
+      address: state.temporal,
+      namespace: state.namespace,
+      conversationIds: conversations.map(({ conversationId }) => conversationId),
+    });
+    return {
+      conversations,
+      ...this.#recorder,
+      spools: keeper.turns(),
+      lastWrites: keeper.lastWrites(),
+      faults: injector.faults,
+      leftOver,
+      strangersGone: stack.strangersGone(),
+      healing,
+      use: [...this.#use.values()],
+      spoolFolders: { left: stack.spoolNames().length, limit: SPOOLS_LEFT },
+      signals,
+      replays,
+    };
+  }
+
+  /** P2: a boot of the turn host ends what it finds of an ended attempt; the audit then finds nothing. */
+  async #bootOverAStray(watcher: Watcher): Promise<void> {
+    const ended = watcher.all().find((live) => live.lastEnd !== null && live.turn === null);
+    const host = this.#stack.processOf('turn-host');
+    if (ended?.lastEnd == null || host === null) return;
+    const turns = await watcher.store.turns(ended.conversationId, null, 200);
+    // The oldest: its process has ended long ago, and its spool with it.
+    const attempt = turns.items.at(-1)?.attempts[0];
+    const turnId = turns.items.at(-1)?.turnId;
+    if (attempt === undefined || turnId === undefined) return;
+    this.#ours.add(turnId);
+    this.#stack.plantStray(attemptKey(turnId, attempt.attempt));
+    this.#stack.kill(host);
+    const { signal } = this.#options;
+    const restarted = (): boolean => {
+      const now = this.#stack.processOf('turn-host');
+      return now !== null && now.pid !== host.pid;
+    };
+    for (let waitedMs = 0; !restarted() && waitedMs < 30_000 && !signal.aborted; waitedMs += 50)
+      await pause(50, signal);
+    await orAborted(this.#stack.ready(60_000), signal);
+  }
+
+  #measure(): void {
+    for (const now of this.#stack.use()) {
+      const most = this.#use.get(now.role);
+      this.#use.set(now.role, {
+        role: now.role,
+        residentMb: Math.max(now.residentMb, most?.residentMb ?? 0),
+        descriptors: Math.max(now.descriptors, most?.descriptors ?? 0),
+      });
+    }
+  }
+
+  #tell(verdict: Verdict, injector: Injector): void {
+    const { say, seed } = this.#options;
+    say('');
+    say(faultTable(injector.hits));
+    say('');
+    say(faultCounts(injector.faults));
+    say(
+      `Most used: ${[...this.#use.values()]
+        .map(
+          ({ role, residentMb, descriptors }) =>
+            `${role} ${Math.round(residentMb)} MB ${descriptors} fds`,
+        )
+        .join(', ')}`,
+    );
+    say(invariantCounts(verdict));
+    say('');
+    if (verdict.violations.length > 0) say(violationText(verdict));
+    say(
+      verdict.violations.length === 0
+        ? `Passed: seed ${seed}.`
+        : `FAILED: seed ${seed}, ${verdict.violations.length} violations.`,
+    );
+  }
+
+  #keepEvidence(evidence: Evidence, verdict: Verdict): void {
+    const { conversations, clients, ...rest } = evidence;
+    const told = new Set(verdict.violations.map(({ conversationId }) => conversationId));
+    writeFileSync(
+      join(this.#folder, 'violations.json'),
+      JSON.stringify(verdict.violations, null, 1),
+    );
+    writeFileSync(join(this.#folder, 'evidence.json'), JSON.stringify(rest, null, 1));
+    writeFileSync(
+      join(this.#folder, 'clients.json'),
+      JSON.stringify(
+        clients.filter(({ conversationId }) => told.has(conversationId)),
+        null,
+        1,
+      ),
+    );
+    for (const { conversationId, log } of conversations.filter((each) =>
+      told.has(each.conversationId),
+    ))
+      writeFileSync(
+        join(this.#folder, `${conversationId}.log.jsonl`),
+        log.map(({ json }) => `${json}\n`).join(''),
+      );
+  }
+}
+
+async function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  signal.throwIfAborted();
+  const { promise, reject } = Promise.withResolvers<never>();
+  const abort = (): void => reject(new Error('the run was ended by hand'));
+  signal.addEventListener('abort', abort, { once: true });
+  try {
+    return await Promise.race([work, promise]);
+  } finally {
+    signal.removeEventListener('abort', abort);
+  }
+}
+
+function liveLine(all: readonly Live[], faults: readonly Fault[], recorder: Recorder): string {
+  const running = all.filter(({ turn }) => turn !== null).length;
+  const events = all.reduce((sum, { lastSeq }) => sum + lastSeq, 0);
+  const turns = all.reduce((sum, { contents }) => sum + contents.size, 0);
+  const last = faults.at(-1);
+  const kills = faults.filter(({ fault }) => fault === 'kill').length;
+  return (
+    `${new Date().toISOString().slice(11, 19)} ${all.length} conversations (${running} running), ${turns} turns, ` +
+    `${events} events, ${recorder.commands.length} requests, ${kills} kills, ${faults.length - kills} stops` +
+    (last === undefined ? '' : `, last: ${last.fault} ${last.role} while ${last.state}`)
+  );
+}
