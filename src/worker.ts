@@ -9,7 +9,6 @@ import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/wo
 
 import { createRecordActivities } from './activities/records.ts';
 import { loadConfig } from './config.ts';
-import { WORKFLOW_TASKS_AT_ONCE } from './contracts/limits.ts';
 import { WORKFLOW_TASK_QUEUE } from './contracts/names.ts';
 import { announceReady, connectPatiently } from './process-entry.ts';
 import { openStore } from './store/open.ts';
@@ -31,7 +30,6 @@ const worker = await Worker.create({
   // One workflow thread and a small cache of conversations: a conversation that is not in it is replayed from its history.
   workflowThreadPoolSize: 1,
   maxCachedWorkflows: 200,
-  maxConcurrentWorkflowTaskExecutions: WORKFLOW_TASKS_AT_ONCE,
   // What Temporal waits for a worker that was killed before it gives its conversations to the next one (default 10 s).
   stickyQueueScheduleToStartTimeout: '2 seconds',
   shutdownGraceTime: '2 seconds',

@@ -52,8 +52,3 @@ export const TURN_LIMIT_MS = 24 * 3_600_000;
  * Task that takes longer than its timeout (10 s) is given out again: with long histories that never ends. Found by torture.
  */
 export const HISTORY_EVENTS_LIMIT = 600;
-/**
- * Workflow Tasks a worker takes at a time. Each is on Temporal's clock from then on, while one thread replays them one after
- * the other: with 16, a machine that gave the worker a third of a core took 14 s for the last of them, and all began again.
- */
-export const WORKFLOW_TASKS_AT_ONCE = 5;

@@ -162,6 +162,9 @@ export class Stack {
   /** A new conversation with the scripted provider. */
   async conversation(conversationId: string): Promise<string> {
     const answer = await this.call('POST', '/v1/conversations', { conversationId });
+    // A worker that is just coming back may take longer than a request waits; it says to repeat, so that is done.
+    if (answer.status === 503 && answer.body['accepted'] === true)
+      return await this.conversation(conversationId);
     if (answer.status !== 200) throw new Error(`not created: ${JSON.stringify(answer)}`);
     return conversationId;
   }
