@@ -10,10 +10,11 @@ import { fileURLToPath } from 'node:url';
 import { Client as TemporalClient, Connection } from '@temporalio/client';
 import { bundleWorkflowCode, NativeConnection, Worker } from '@temporalio/worker';
 
+import type { ProviderCommand, SessionSpec } from '../src/contracts/provider-events.ts';
 import { scriptedProvider } from '../src/providers/scripted/provider.ts';
 import { Client, type Frame, isEnd, isIdle } from './client.ts';
 import { type Figure, median, quantile } from './figures.ts';
-import type { Stack } from './stack.ts';
+import { newConversation, type Stack } from './stack.ts';
 
 const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
 /** Milliseconds since 1970 with microseconds: comparable between the processes of a machine. */
@@ -68,17 +69,6 @@ async function startFloor(stack: Stack, folder: string): Promise<Floor> {
       await native.close();
     },
   };
-}
-
-async function newConversation(stack: Stack): Promise<string> {
-  const { conversationId } = await stack.call<{ conversationId: string }>(
-    'POST',
-    '/v1/conversations',
-    {
-      provider: 'scripted',
-    },
-  );
-  return conversationId;
 }
 
 /** One turn from send to idle; when each of its milestones was seen. */
@@ -216,7 +206,8 @@ async function measureFirstDelta(stack: Stack, client: Client, folder: string): 
   };
 }
 
-async function byHand(folder: string): Promise<number> {
+/** How the scripted program is started without Holdfast. */
+async function scriptedCommand(folder: string): Promise<ProviderCommand & { spec: SessionSpec }> {
   const spec = {
     workspacePath: folder,
     model: null,
@@ -225,7 +216,11 @@ async function byHand(folder: string): Promise<number> {
   };
   const lookup = await scriptedProvider.lookup(process.env);
   if (!lookup.found) throw new Error(lookup.problem);
-  const { program, args, environment } = scriptedProvider.command(lookup.program, spec);
+  return { ...scriptedProvider.command(lookup.program, spec), spec };
+}
+
+async function byHand(folder: string): Promise<number> {
+  const { program, args, environment, spec } = await scriptedCommand(folder);
   const driver = scriptedProvider.createDriver(spec);
   const from = performance.now();
   const child = spawn(program, args, { cwd: folder, env: { ...process.env, ...environment } });
@@ -326,15 +321,7 @@ async function floorDelivery(folder: string): Promise<number[]> {
       if (found.length >= STREAMS * STAMPS) resolve();
     });
   });
-  const spec = {
-    workspacePath: folder,
-    model: null,
-    resumeSessionId: null,
-    newSessionId: randomUUID(),
-  };
-  const lookup = await scriptedProvider.lookup(process.env);
-  if (!lookup.found) throw new Error(lookup.problem);
-  const { program, args, environment } = scriptedProvider.command(lookup.program, spec);
+  const { program, args, environment, spec } = await scriptedCommand(folder);
   const writers = files.map((file) => {
     const child = spawn(program, args, {
       env: { ...process.env, ...environment },

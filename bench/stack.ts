@@ -103,3 +103,15 @@ async function isReady(api: string): Promise<boolean> {
     return false;
   }
 }
+
+/** A conversation with the scripted provider; its id. */
+export async function newConversation(stack: Stack): Promise<string> {
+  const { conversationId } = await stack.call<{ conversationId: string }>(
+    'POST',
+    '/v1/conversations',
+    {
+      provider: 'scripted',
+    },
+  );
+  return conversationId;
+}

@@ -6,21 +6,10 @@ import { Client as TemporalClient, Connection } from '@temporalio/client';
 import { conversationWorkflowId } from '../src/contracts/ids.ts';
 import { Client, isEnd, isIdle } from './client.ts';
 import type { Figure } from './figures.ts';
-import type { Stack } from './stack.ts';
+import { newConversation, type Stack } from './stack.ts';
 
 /** Characters of text in one delta of the scripted provider's `flood`. */
 const FLOOD_DELTA_BYTES = 32;
-
-async function newConversation(stack: Stack): Promise<string> {
-  const { conversationId } = await stack.call<{ conversationId: string }>(
-    'POST',
-    '/v1/conversations',
-    {
-      provider: 'scripted',
-    },
-  );
-  return conversationId;
-}
 
 async function run(client: Client, conversationId: string, content: string): Promise<void> {
   const requestId = randomUUID();

@@ -282,11 +282,10 @@ export class Custody {
    */
   async adopt(): Promise<{ attempts: number; sessions: number }> {
     const running = new Map<string, AttemptRow[]>();
-    const unplaced: AttemptRow[] = [];
-    for (const row of await this.#store.runningAttempts(this.host)) {
-      if (row.place === null) unplaced.push(row);
-      else running.set(row.place.spool, [...(running.get(row.place.spool) ?? []), row]);
-    }
+    // One that was never claimed has nothing here: it begins when Temporal asks.
+    for (const row of await this.#store.runningAttempts(this.host))
+      if (row.place !== null)
+        running.set(row.place.spool, [...(running.get(row.place.spool) ?? []), row]);
     const ended: Spool[] = [];
     await Promise.all(
       this.#spoolNames().map(async (name) => {
