@@ -12,7 +12,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { homedir, hostname } from 'node:os';
-import { isAbsolute, join, normalize } from 'node:path';
+import { dirname, isAbsolute, join, normalize } from 'node:path';
 
 import type { PhaseName } from './contracts/events.ts';
 import { isId } from './contracts/ids.ts';
@@ -116,6 +116,8 @@ export type Config = {
   };
   /** For `openStore`. */
   store: { url: string };
+  /** For `watchRoom`: the folders that grow, and what is kept free of their disks; null: the default. */
+  disk: { folders: readonly string[]; reserveBytes: number | null };
   turns: {
     /** Name of this turn host, stable across restarts; its Task Queue is `turns.<hostName>`. */
     hostName: string;
@@ -192,6 +194,7 @@ const milliseconds = integer('milliseconds', { min: 1, max: TIMER_MAX_MS });
 /** The lower bound leaves room for the largest prompt and its frame's other fields. */
 const messageBytes = integer('bytes', { min: 1024 * 1024, max: 256 * 1024 * 1024 });
 const bytes = integer('bytes', { min: 4_096, max: 1024 * 1024 * 1024 * 1024 });
+const bytesOrNone = integer('bytes', { min: 0, max: 1024 * 1024 * 1024 * 1024 });
 
 const text: Parser<string> = { expects: 'a text', parse: (value) => value };
 const flag: Parser<boolean> = {
@@ -380,6 +383,11 @@ export const VARIABLES = {
     storeAddress,
     'sqlite:',
     'Where the log and the transcript are. `sqlite:` alone is `holdfast.db` in `HOLDFAST_HOME`.',
+  ),
+  HOLDFAST_DISK_RESERVE_BYTES: optional(
+    bytesOrNone,
+    '67108864 (64 MiB), or a twentieth of a smaller disk',
+    'Kept free on the disks of `HOLDFAST_HOME` and the store. With less, new work is refused (`storage_full`); with less than a quarter of it, running turns are stopped. 0: nothing is kept free.',
   ),
   HOLDFAST_HOST_NAME: optional(
     id,
@@ -618,6 +626,8 @@ export function loadConfig(environment: Environment = process.env): Config {
       `TEMPORAL_NAMESPACE="${namespace}": the embedded server has only the namespace "default"; name your server with TEMPORAL_ADDRESS.`,
     );
 
+  const storeFile = read(V.HOLDFAST_STORE) ?? join(home, 'holdfast.db');
+
   const socketHighWaterBytes = read(V.HOLDFAST_SOCKET_HIGH_WATER_BYTES);
   const socketHardCapBytes = read(V.HOLDFAST_SOCKET_HARD_CAP_BYTES);
   if (socketHardCapBytes < socketHighWaterBytes)
@@ -655,7 +665,11 @@ export function loadConfig(environment: Environment = process.env): Config {
       program: read(V.HOLDFAST_TEMPORAL_BIN),
       logLevel: read(V.HOLDFAST_TEMPORAL_LOG_LEVEL),
     },
-    store: { url: `sqlite:${read(V.HOLDFAST_STORE) ?? join(home, 'holdfast.db')}` },
+    store: { url: `sqlite:${storeFile}` },
+    disk: {
+      folders: [home, configPaths.spools, dirname(storeFile)],
+      reserveBytes: read(V.HOLDFAST_DISK_RESERVE_BYTES),
+    },
     turns: {
       hostName: read(V.HOLDFAST_HOST_NAME) ?? storedHostName(configPaths.hostName),
       workspaceRoots: read(V.HOLDFAST_WORKSPACE_ROOTS) ?? [userHome],

@@ -9,11 +9,13 @@ import { createApp } from './api/app.ts';
 import { Metrics } from './api/metrics.ts';
 import { createTemporalCommands, lazyTemporalConnection } from './api/temporal-commands.ts';
 import { loadConfig, ownEnvironment } from './config.ts';
-import { announceReady } from './process-entry.ts';
+import { announceReady, outliveFullLogs } from './process-entry.ts';
 import { createProviders, describeProviders } from './providers/registry.ts';
+import { watchRoom } from './store/disk-room.ts';
 import { openStore } from './store/open.ts';
 import { readToken } from './supervisor/home.ts';
 
+outliveFullLogs();
 const config = loadConfig();
 const token = readToken(config);
 if (token === null)
@@ -41,6 +43,7 @@ const app = createApp({
   providers: {
     describe: () => describeProviders({ providers, environment: ownEnvironment() }),
   },
+  room: watchRoom(config.disk),
   metrics,
   // Stdout is for the supervisor's one line.
   log: { level: 'info', stream: process.stderr },

@@ -1,8 +1,13 @@
-/** What the process entries share: how a process says that it serves, and how it waits for Temporal. */
+/** What the process entries share: how a process says that it serves, how it logs, and how it waits for Temporal. */
 
 /** Tells the supervisor, on stdout, that this process serves. One JSON line. */
 export function announceReady(role: string, facts: Readonly<Record<string, unknown>> = {}): void {
   process.stdout.write(`${JSON.stringify({ ready: true, role, pid: process.pid, ...facts })}\n`);
+}
+
+/** A log on a full disk loses lines; that is no reason to end. To be called first. */
+export function outliveFullLogs(): void {
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
 }
 
 /** Connects, again and again, while Temporal is not there: it may be starting, or be restarted. */

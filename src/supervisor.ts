@@ -32,6 +32,8 @@ import {
 
 /** TERM → KILL when stopping. A turn host needs no longer: its turns are in their spools. */
 const STOP_GRACE_MS = 5_000;
+/** How soon the state is written again that could not be. */
+const STATE_AGAIN_MS = 1_000;
 /** A terminal's Ctrl-C reaches us, and again through npm or bin/holdfast.mjs; only a later one means "hurry". */
 const SAME_SIGNAL_MS = 500;
 /** After this, those who are not ready are named. */
@@ -111,14 +113,19 @@ async function supervise({
     processes: [own],
   };
   const children: Child[] = [];
+  let owed: NodeJS.Timeout | undefined;
   const writeDown = (): void => {
+    clearTimeout(owed);
     state.processes = [own, ...children.map((child) => child.record).filter((it) => it !== null)];
     try {
       writeState({ runFolder, state });
     } catch (error) {
-      // A full disk must not end the supervisor; what it runs is only not up to date for others.
-      say(`The state file cannot be written: ${String(error)}`);
+      // A full disk must not end the supervisor; until it has room, others see what was true before.
+      if (owed === undefined) say(`The state file cannot be written: ${String(error)}`);
+      owed = setTimeout(writeDown, STATE_AGAIN_MS).unref();
+      return;
     }
+    owed = undefined;
   };
   const hopeless = Promise.withResolvers<'hopeless'>();
   for (const spec of specs({ config, environment, ports }))

@@ -8,18 +8,23 @@
  */
 import { mkdirSync } from 'node:fs';
 
+import { WorkflowClient } from '@temporalio/client';
 import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
 
-import { Custody, type CustodyLog } from './activities/custody.ts';
-import { takeCustodyOfHost } from './activities/eviction.ts';
+import { type AttemptRef, Custody, type CustodyLog } from './activities/custody.ts';
+import { hasLostCustodyOfHost, takeCustodyOfHost } from './activities/eviction.ts';
 import { createClaimActivities, createTurnActivities } from './activities/turns.ts';
 import { loadConfig, ownEnvironment, silenceLimitMs } from './config.ts';
-import { HEARTBEAT_MS } from './contracts/limits.ts';
-import { CLAIM_TASK_QUEUE, hostTaskQueue } from './contracts/names.ts';
-import { announceReady, connectPatiently } from './process-entry.ts';
+import { conversationWorkflowId } from './contracts/ids.ts';
+import { HEARTBEAT_MS, TURN_LIMIT_MS } from './contracts/limits.ts';
+import { CLAIM_TASK_QUEUE, hostTaskQueue, SIGNAL } from './contracts/names.ts';
+import type { QuietSignalValue } from './contracts/signals.ts';
+import { announceReady, connectPatiently, outliveFullLogs } from './process-entry.ts';
 import { createProviders } from './providers/registry.ts';
+import { watchRoom } from './store/disk-room.ts';
 import { openStore } from './store/open.ts';
 
+outliveFullLogs();
 const config = loadConfig();
 const { turns, paths } = config;
 Runtime.install({ logger: new DefaultLogger('WARN') });
@@ -31,7 +36,11 @@ const log: CustodyLog = (level, text, facts = {}) => {
   );
 };
 
-await takeCustodyOfHost({ folder: paths.run, host: turns.hostName, log });
+const seat = { folder: paths.run, host: turns.hostName };
+await takeCustodyOfHost({ ...seat, log });
+const workers: Worker[] = [];
+/** Once Temporal is there; what is silent before that, its Web UI could not have shown. */
+let client: WorkflowClient | null = null;
 const store = await openStore({ url: config.store.url });
 const custody = new Custody({
   store,
@@ -50,13 +59,19 @@ const custody = new Custody({
       quietMs: silenceLimitMs(turns.quietAfter, subject),
       stalledMs: silenceLimitMs(turns.stalledAfter, subject),
     }),
+    room: watchRoom(config.disk),
+    turnLimitMs: TURN_LIMIT_MS,
   },
   log,
+  events: { onQuiet: tellOperators, onSuperseded: giveUp },
 });
 const adopted = await custody.adopt();
 if (adopted.attempts + adopted.sessions > 0)
   log('info', 'adopted what an earlier process left', adopted);
-const tick = setInterval(() => custody.tick(), 1_000);
+const tick = setInterval(() => {
+  if (hasLostCustodyOfHost(seat)) giveUp();
+  else custody.tick();
+}, 1_000);
 
 const connection = await connectPatiently(() =>
   NativeConnection.connect(config.temporal.connection),
@@ -67,7 +82,8 @@ const shared = {
   // The turn goes on without us: nothing to wait for.
   shutdownGraceTime: 0,
 };
-const workers = [
+client = new WorkflowClient({ connection, namespace: config.temporal.namespace });
+workers.push(
   await Worker.create({
     ...shared,
     taskQueue: hostTaskQueue(turns.hostName),
@@ -83,7 +99,7 @@ const workers = [
     activities: createClaimActivities({ custody }),
     maxConcurrentActivityTaskExecutions: 10,
   }),
-];
+);
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => shutdown());
 announceReady('turn-host', { host: turns.hostName, ...adopted });
 await Promise.all(workers.map((worker) => worker.run()));
@@ -92,6 +108,23 @@ await custody.endIdleSessions();
 custody.close();
 await store.close();
 await connection.close();
+
+/** For the search attribute. Lost, it misleads nobody about the turn: the log says what happened. */
+function tellOperators({ conversationId, ...said }: AttemptRef & { quiet: boolean }): void {
+  const argument: QuietSignalValue = said;
+  client
+    ?.getHandle(conversationWorkflowId(conversationId))
+    .signal(SIGNAL.quiet, argument)
+    .catch((error: unknown) =>
+      log('warn', 'Temporal was not told of a silence', { error: String(error) }),
+    );
+}
+
+/** Ends at once, without a word to the provider processes: they are another custody's. */
+function giveUp(): void {
+  log('error', 'another process has custody of this host; stopping', { host: turns.hostName });
+  process.exit(1);
+}
 
 function shutdown(): void {
   for (const worker of workers) if (worker.getState() === 'RUNNING') worker.shutdown();

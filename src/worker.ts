@@ -1,18 +1,22 @@
 /**
- * The workflow worker: replays conversations and records what they decide. Holds no provider and no client.
+ * The workflow worker: replays conversations, records what they decide, and starts again those that Temporal has lost.
+ * Holds no provider and no chat client.
  *
  * Says `{"ready":true,"role":"worker"}` on stdout when it polls.
  */
 import { fileURLToPath } from 'node:url';
 
+import { WorkflowClient } from '@temporalio/client';
 import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
 
 import { createRecordActivities } from './activities/records.ts';
 import { loadConfig } from './config.ts';
 import { WORKFLOW_TASK_QUEUE } from './contracts/names.ts';
-import { announceReady, connectPatiently } from './process-entry.ts';
+import { announceReady, connectPatiently, outliveFullLogs } from './process-entry.ts';
+import { Reviver } from './revival.ts';
 import { openStore } from './store/open.ts';
 
+outliveFullLogs();
 const config = loadConfig();
 Runtime.install({ logger: new DefaultLogger('WARN') });
 
@@ -38,7 +42,15 @@ const worker = await Worker.create({
 
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => shutdown());
 announceReady('worker');
+const reviver = new Reviver({
+  store,
+  client: new WorkflowClient({ connection, namespace: config.temporal.namespace }),
+  taskQueue: WORKFLOW_TASK_QUEUE,
+  log: (text) => void process.stderr.write(`${new Date().toISOString()} ${text}\n`),
+});
+reviver.start();
 await worker.run();
+reviver.stop();
 await store.close();
 await connection.close();
 

@@ -15,6 +15,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import { readdirSync, rmSync } from 'node:fs';
+import { uptime } from 'node:os';
 import { join } from 'node:path';
 
 import { isHoldfastError, HoldfastError } from '../contracts/errors.ts';
@@ -41,6 +42,7 @@ import {
   signalProcess,
 } from '../providers/process/process-table.ts';
 import { type RecordedCall, Spool, type SpoolSpec } from '../providers/process/spool.ts';
+import type { Room } from '../store/disk-room.ts';
 import type { AttemptRow, ConversationRow, Fence, Store } from '../store/port.ts';
 import { type ProcessEnd, Session, type SessionListener } from './session.ts';
 import { type Silence, SilenceClock, type SilenceLimitsOfPhase } from './silence.ts';
@@ -70,6 +72,17 @@ export type CustodySettings = {
   lineLimitBytes: number;
   /** Limits of the silence clock. */
   silence: (subject: { provider: string; phase: PhaseName }) => SilenceLimitsOfPhase;
+  /** A look at the disks of the store and the spools. */
+  room: () => Room;
+  turnLimitMs: number;
+};
+
+/** What others are told, when they want to know; nothing waits for it. */
+export type CustodyEvents = {
+  /** A turn's provider has fallen silent, or says something again. */
+  onQuiet?: (turn: AttemptRef & { quiet: boolean }) => void;
+  /** Another process has this host's custody: this one must stop. */
+  onSuperseded?: () => void;
 };
 
 export type CustodyLog = (level: 'info' | 'warn' | 'error', text: string, facts?: object) => void;
@@ -95,10 +108,19 @@ const IDLE_ADOPT_LIMIT_BYTES = 4 * 1024 * 1024;
 const ADOPTION_TRIES = 5;
 /** Longest wait for a killed process to be accounted for. */
 const GONE_LIMIT_MS = 5_000;
+const GONE_LOOK_MS = 10;
 /** Tries of a write that the store refuses for a reason that time does not heal. */
 const HOPELESS_TRIES = 3;
 /** A program that has shown no pid by then will not. */
 const START_LIMIT_MS = 30_000;
+/** A step of a cancel is recorded before it is taken, unless the store takes longer than this: it may be full for hours. */
+const STEP_RECORD_LIMIT_MS = 1_000;
+
+const STORAGE_FULL: ForcedEnd = {
+  outcome: 'interrupted',
+  cause: 'storage_full',
+  message: 'The disk is full; the provider was stopped. What it had said is kept.',
+};
 
 type LiveTurn = {
   ref: AttemptRef;
@@ -110,6 +132,8 @@ type LiveTurn = {
   /** Granted custody; until then nothing may be appended. */
   claimed: Promise<unknown>;
   lastOutputAt: string;
+  /** When it must be over, in seconds of the machine's uptime. */
+  overAtUptime: number;
   /** Where its bytes begin in the spool, and how far they are in the log. */
   from: number;
   spoolOffset: number;
@@ -153,6 +177,7 @@ export class Custody {
   readonly #providers: ReadonlyMap<string, Provider>;
   readonly #settings: CustodySettings;
   readonly #log: CustodyLog;
+  readonly #events: CustodyEvents;
   readonly #sessions = new Map<string, LiveSession>();
   readonly #turns = new Map<string, LiveTurn>();
   readonly #starting = new Map<string, Starting>();
@@ -165,11 +190,13 @@ export class Custody {
     providers: ReadonlyMap<string, Provider>;
     settings: CustodySettings;
     log: CustodyLog;
+    events?: CustodyEvents;
   }) {
     this.#store = parts.store;
     this.#providers = parts.providers;
     this.#settings = parts.settings;
     this.#log = parts.log;
+    this.#events = parts.events ?? {};
   }
 
   get host(): string {
@@ -248,9 +275,17 @@ export class Custody {
     return true;
   }
 
-  /** A slow look at everything: output that no wake announced, processes that have gone, sessions idle for too long. */
+  /**
+   * A slow look at everything: output that no wake announced, processes that have gone, sessions idle for too long, turns
+   * past their limit, disks that are full.
+   */
   tick(): void {
     const nowMs = performance.now();
+    const uptimeSeconds = uptime();
+    for (const turn of this.#turns.values())
+      if (uptimeSeconds > turn.overAtUptime) this.#startLadder(turn, this.#timeLimit());
+    if (this.#turns.size > 0 && this.#settings.room().level === 'exhausted')
+      for (const turn of this.#turns.values()) this.#startLadder(turn, STORAGE_FULL);
     for (const live of this.#sessions.values()) {
       live.session.wake();
       live.session.spool.boundStderr();
@@ -363,8 +398,9 @@ export class Custody {
           error: error instanceof Error ? (error.stack ?? error.message) : String(error),
         });
         if (isHoldfastError(error) && error.code === 'fenced') return false;
-        if (isPassing(error) && tries < ADOPTION_TRIES) {
-          await new Promise((resolve) => setTimeout(resolve, 200 * 2 ** tries));
+        // Nothing can run before there is room, and what the spool holds is not given up for that.
+        if (isStorageFull(error) || (isPassing(error) && tries < ADOPTION_TRIES)) {
+          await new Promise((resolve) => setTimeout(resolve, Math.min(200 * 2 ** tries, 2_000)));
           continue;
         }
       }
@@ -427,6 +463,7 @@ export class Custody {
     key: string;
   }): Promise<void> {
     const { spool, row, key, begun } = found;
+    const { upSeconds } = begun;
     const { conversationId, turnId, attempt, requestId } = row;
     // Before anything that this spool may make fail: else it would end host after host.
     if ((await this.#attachesWithoutProgress(row)) >= RECOVERY_LIMIT) {
@@ -453,6 +490,8 @@ export class Custody {
     const turn = this.#newTurn({ row, key, live });
     turn.fence.epoch = claim.epoch;
     turn.spoolOffset = claim.spoolOffset;
+    if (upSeconds !== undefined && spool.spec.bootId === bootId())
+      turn.overAtUptime = upSeconds + this.#settings.turnLimitMs / 1_000;
     const pending: NewEvent[] = [];
     const answered = new Set<string>();
     let active = false;
@@ -481,7 +520,7 @@ export class Custody {
     live.starting = null;
     live.turn = turn;
     this.#turns.set(key, turn);
-    spool.saveState(this.#owner(turn));
+    this.#saveState(turn);
     await this.#commit(turn, pending, live.session.fedOffset);
     if (turn.recording.ended) {
       live.session.resume();
@@ -544,6 +583,7 @@ export class Custody {
     if (place !== null && !this.#mayBeginAgain(place.spool, key))
       return this.#endLost(row, 'process_lost', 'Its process is gone and left no end.');
     if (this.#cancelledBy(key, row) !== null) return this.#endUnstarted(row, key);
+    if (this.#settings.room().level !== 'ample') return this.#waitForRoom(row, key);
     const live = this.#sessions.get(row.conversationId);
     if (live !== undefined) {
       if (this.#canServe(live, row, conversation))
@@ -552,6 +592,24 @@ export class Custody {
       await this.#endSession(live);
     }
     return this.#beginCold(row, key, conversation, prompt.content);
+  }
+
+  /** Refuses to begin, for now: nothing was sent, and Temporal asks again. Said once for each attempt. */
+  async #waitForRoom({ conversationId, turnId, attempt }: AttemptRow, key: string): Promise<never> {
+    const text = 'The disk is full; the turn starts when there is room again.';
+    await this.#store
+      .append({
+        stream: conversationStream(conversationId),
+        key: `storage_full:${key}`,
+        events: [{ type: 'notice', turnId, attempt, payload: { code: 'storage_full', text } }],
+      })
+      .catch((error: unknown) => {
+        this.#log('warn', 'a turn waits for room on the disk', {
+          attempt: key,
+          error: String(error),
+        });
+      });
+    throw new HoldfastError('storage_full', text);
   }
 
   /** Whether nothing was sent for this attempt yet, as its spool proves. After a reboot nothing proves it any more. */
@@ -732,6 +790,7 @@ export class Custody {
       recording: newRecording({ turnId, attempt, requestId, now }),
       session: parts.live,
       lastOutputAt: now(),
+      overAtUptime: uptime() + this.#settings.turnLimitMs / 1_000,
       from: parts.live.session.fedOffset,
       spoolOffset: 0,
       forced: null,
@@ -776,7 +835,7 @@ export class Custody {
     }
     if (reports.length === 0 || turn.broken) return;
     turn.lastOutputAt = now();
-    if (turn.spoolOffset <= turn.from) live.session.spool.saveState(this.#owner(turn));
+    if (turn.spoolOffset <= turn.from) this.#saveState(turn);
     if (session !== undefined) await this.#saveSessionId(turn, session.sessionId);
     const events = reports.flatMap((report) => recordOrForce(turn, report));
     // After the recording: the limits are those of the phase that this output began.
@@ -784,8 +843,16 @@ export class Custody {
     await this.#commit(turn, events, offset);
   }
 
-  #owner(turn: LiveTurn): { epoch: number; ownerPid: number } {
-    return { epoch: turn.fence.epoch, ownerPid: process.pid };
+  /** A shortcut for whoever adopts, who can also find the process by its pid file and its mark: no reason to fail a turn. */
+  #saveState({ session, fence, key }: LiveTurn): void {
+    try {
+      session.session.spool.saveState({ epoch: fence.epoch, ownerPid: process.pid });
+    } catch (error) {
+      this.#log('warn', 'the state of a spool was not saved', {
+        attempt: key,
+        error: String(error),
+      });
+    }
   }
 
   async #saveSessionId(turn: LiveTurn, sessionId: string): Promise<void> {
@@ -881,7 +948,10 @@ export class Custody {
         () => true,
         () => false,
       );
-      if (granted) await this.#endTurn(turn, turn.forced ?? exitedEnd(live, end));
+      // One that died because it could not write shows nothing but its death.
+      const full = this.#settings.room().level === 'exhausted' && end.startError === null;
+      const reason = turn.forced ?? (full ? STORAGE_FULL : exitedEnd(live, end));
+      if (granted) await this.#endTurn(turn, reason);
     }
     live.session.detach();
     live.gone.resolve();
@@ -906,7 +976,9 @@ export class Custody {
       },
       onQuiet: (silence) => {
         this.#sayQuiet(turn, silence).catch((error: unknown) => this.#failed(turn.session, error));
+        this.#events.onQuiet?.({ ...turn.ref, quiet: true });
       },
+      onHeard: () => this.#events.onQuiet?.({ ...turn.ref, quiet: false }),
       onStalled: ({ phase, silentMs }) => {
         const seconds = Math.round(silentMs / 1_000);
         this.#startLadder(turn, {
@@ -942,6 +1014,15 @@ export class Custody {
     });
   }
 
+  #timeLimit(): ForcedEnd {
+    const hours = Math.round(this.#settings.turnLimitMs / 360_000) / 10;
+    return {
+      outcome: 'interrupted',
+      cause: 'time_limit',
+      message: `The turn ran for ${hours} hours, the most a turn may; the provider was stopped.`,
+    };
+  }
+
   #startLadder(turn: LiveTurn, end: ForcedEnd): void {
     turn.forced ??= end;
     turn.ladder ??= this.#ladder(turn, end).catch((error: unknown) =>
@@ -975,26 +1056,29 @@ export class Custody {
     session.kill();
     const pids = session.sweep();
     await this.#step(turn, { step: 'sweep', pids });
-    session.wake();
+    // A killed process is not gone at once, and nothing tells when it is.
+    const deadlineMs = performance.now() + GONE_LIMIT_MS;
+    do session.wake();
+    while (!(await endsWithin(turn, GONE_LOOK_MS)) && performance.now() < deadlineMs);
   }
 
-  /** Records a step. One that cannot be recorded is no reason to leave the process alive; only a newer custody is. */
+  /** Records a step. One that cannot be recorded in time is no reason to leave the process alive; only a newer custody is. */
   async #step(
     turn: LiveTurn,
     payload: Extract<NewEvent, { type: 'chat.cancelling' }>['payload'],
   ): Promise<void> {
     if (turn.recording.ended || turn.broken) return;
-    try {
-      await this.#append(turn, {
-        events: [{ type: 'chat.cancelling', ...turn.recording.place, payload }],
-      });
-    } catch (error) {
-      if (isHoldfastError(error) && error.code === 'fenced') throw error;
+    const recorded = this.#append(turn, {
+      events: [{ type: 'chat.cancelling', ...turn.recording.place, payload }],
+    }).catch((error: unknown) => {
       this.#log('error', 'a step of a cancel was not recorded', {
         attempt: turn.key,
         error: String(error),
       });
-    }
+      return isHoldfastError(error) && error.code === 'fenced' ? error : undefined;
+    });
+    const fenced = await Promise.race([recorded, pause(STEP_RECORD_LIMIT_MS)]);
+    if (fenced !== undefined) throw fenced;
   }
 
   /** Appends under this custody's epoch, again and again until it is stored or refused for good. */
@@ -1019,6 +1103,7 @@ export class Custody {
    */
   async #patiently<T>(turn: LiveTurn, write: () => Promise<T>): Promise<T> {
     let hopeless = 0;
+    let said = false;
     for (let pauseMs = 50; ; pauseMs = Math.min(pauseMs * 2, 2_000)) {
       try {
         return await write();
@@ -1031,10 +1116,15 @@ export class Custody {
         if (!isPassing(error)) hopeless += 1;
         // A broken turn writes nothing but its end, and that is owed.
         if (hopeless >= HOPELESS_TRIES && !turn.broken) throw error;
-        this.#log('error', 'the store refused an append; trying again', {
-          attempt: turn.key,
-          error: String(error),
-        });
+        // What it goes on saying costs money, and nobody can be shown it.
+        if (isStorageFull(error) && this.#turns.has(turn.key))
+          this.#startLadder(turn, STORAGE_FULL);
+        if (!said)
+          this.#log('error', 'the store refused an append; trying again until it takes it', {
+            attempt: turn.key,
+            error: String(error),
+          });
+        said = true;
         await new Promise((resolve) => setTimeout(resolve, pauseMs));
       }
     }
@@ -1053,6 +1143,16 @@ export class Custody {
     turn.clock?.stop();
     this.#log('warn', 'a newer custody has taken this turn; letting go', { attempt: turn.key });
     turn.ended.reject(reason);
+    this.#mayBeSuperseded(turn).catch((error: unknown) =>
+      this.#log('warn', 'who took the turn is not known', { error: String(error) }),
+    );
+  }
+
+  /** Whether a turn was lost to another process of this very host: then all of them are, and what Temporal has for the host. */
+  async #mayBeSuperseded(turn: LiveTurn): Promise<void> {
+    const row = await this.#store.attempt(turn.ref.turnId, turn.ref.attempt);
+    if (row !== null && row.place?.host === this.host && row.epoch > turn.fence.epoch)
+      this.#events.onSuperseded?.();
   }
 
   #failed(live: LiveSession, error: unknown): void {
@@ -1065,11 +1165,16 @@ export class Custody {
     });
     // A turn that cannot be recorded must not look as if it went on.
     if (live.turn !== null)
-      this.#startLadder(live.turn, {
-        outcome: 'interrupted',
-        cause: 'internal_error',
-        message: 'Holdfast failed to record this turn; its log says why.',
-      });
+      this.#startLadder(
+        live.turn,
+        isStorageFull(error)
+          ? STORAGE_FULL
+          : {
+              outcome: 'interrupted',
+              cause: 'internal_error',
+              message: 'Holdfast failed to record this turn; its log says why.',
+            },
+      );
   }
 
   /** Ends the process; resolves when it is gone. */
@@ -1138,9 +1243,16 @@ function cpuTicksUnder(mark: string): number {
   return processesUnder(mark).reduce((sum, pid) => sum + (processFacts(pid)?.cpuTicks ?? 0), 0);
 }
 
+/** The store's word for it, or the file system's. */
+function isStorageFull(error: unknown): boolean {
+  if (isHoldfastError(error)) return error.code === 'storage_full';
+  const code = error instanceof Error && 'code' in error ? error.code : null;
+  return code === 'ENOSPC' || code === 'EDQUOT';
+}
+
 /** Whether the same write may succeed later: the disk is full, or another process holds the database. */
 function isPassing(error: unknown): boolean {
-  return isHoldfastError(error) && (error.code === 'storage_full' || error.code === 'internal');
+  return isStorageFull(error) || (isHoldfastError(error) && error.code === 'internal');
 }
 
 function pause(ms: number): Promise<void> {

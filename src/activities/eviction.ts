@@ -17,7 +17,8 @@ const GONE_WITHIN_MS = 5_000;
 /**
  * Makes this process the custody of `host`: kills the recorded one if it still is that process (pid, start time and boot
  * compared), waits until it is gone, and records itself in `folder`. Turns go on: their processes are not its children.
- * Two that start at the same moment may both get through: the epoch in the log (F1) stops the loser.
+ * Two that start at the same moment may both get through: the epoch in the log (F1) keeps the loser from writing, and
+ * {@link hasLostCustodyOfHost} tells it to stop.
  */
 export async function takeCustodyOfHost(request: {
   folder: string;
@@ -38,6 +39,12 @@ export async function takeCustodyOfHost(request: {
   }
   writeFileSync(`${path}.${process.pid}`, JSON.stringify(identify(process.pid)), { mode: 0o600 });
   renameSync(`${path}.${process.pid}`, path);
+}
+
+/** Whether another process has made itself the custody of `host` since: this one must stop. */
+export function hasLostCustodyOfHost({ folder, host }: { folder: string; host: string }): boolean {
+  const recorded = readIdentity(join(folder, `turn-host.${host}.json`));
+  return recorded !== null && recorded.pid !== process.pid && isSameProcess(recorded);
 }
 
 function readIdentity(path: string): ProcessIdentity | null {

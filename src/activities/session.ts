@@ -10,6 +10,7 @@
  *  3 A call to the driver is recorded with `fedOffset` before its frames are written, so a rebuilt driver is the same (F2).
  */
 import { type FSWatcher, watch } from 'node:fs';
+import { uptime } from 'node:os';
 
 import { TERM_GRACE_MS } from '../contracts/limits.ts';
 import type { Provider, ProviderDriver, ProviderReport } from '../contracts/provider-events.ts';
@@ -66,7 +67,9 @@ export class Session {
   #lookAtProcess = false;
   #ended = false;
   #startError: string | null = null;
-  #wrapperGone = false;
+  /** Null: another process launched it, so nobody tells. */
+  #wrapperGone: boolean | null;
+  #killed = false;
   #missingSince: number | null = null;
 
   /** `adopted`: another process launched it, so nobody will tell when its wrapper ends. */
@@ -80,7 +83,7 @@ export class Session {
     this.spool = parts.spool;
     this.provider = parts.provider;
     this.#listener = parts.listener;
-    this.#wrapperGone = parts.adopted;
+    this.#wrapperGone = parts.adopted ? null : false;
     this.#splitter = new LineSplitter({ limitBytes: parts.lineLimitBytes });
     this.#driver = parts.provider.createDriver(parts.spool.spec.session);
   }
@@ -177,8 +180,9 @@ export class Session {
     const frames = this.#invoke(call);
     if (frames.length === 0) return false;
     const index = this.#calls;
+    this.spool.recordCall({ outOffset: this.#fedOffset, upSeconds: uptime(), call, frames });
+    // Only now: one that could not be recorded has no number.
     this.#calls += 1;
-    this.spool.recordCall({ outOffset: this.#fedOffset, call, frames });
     // One after the other: a cancel must not land in the middle of a prompt that fills the pipe.
     const writing = this.#writing.then(() => this.spool.write(frames, this.#stopped.signal));
     this.#writing = writing.catch(() => undefined);
@@ -219,8 +223,9 @@ export class Session {
     signalGroup(identity, 'SIGCONT');
   }
 
-  /** KILL to the process group. */
+  /** KILL to the process group, the wrapper included. */
   kill(): void {
+    this.#killed = true;
     if (this.identity !== null) signalGroup(this.identity, 'SIGKILL');
   }
 
@@ -346,11 +351,12 @@ export class Session {
     const exitCode = this.spool.exitCode();
     if (exitCode !== null) return this.#endFacts(exitCode);
     const { identity } = this;
-    if (identity !== null ? isSameProcess(identity) : !this.#wrapperGone) {
+    if (identity !== null ? isSameProcess(identity) : this.#wrapperGone === false) {
       this.#missingSince = null;
       return null;
     }
-    if (this.#startError !== null) return this.#endFacts(null);
+    if (this.#startError !== null || this.#killed || this.#wrapperGone === true)
+      return this.#endFacts(null);
     // Gone without an exit file: the wrapper may be about to write it. A second look, a little later, decides.
     if (this.#missingSince === null) {
       this.#missingSince = performance.now();

@@ -22,6 +22,8 @@ export type SilenceClockParts = {
   /** Whether there is output that nobody has looked at yet; asking makes somebody look. */
   isBehind: () => boolean;
   onQuiet: (silence: Silence) => void;
+  /** There is output again, after {@link onQuiet}. */
+  onHeard?: () => void;
   onStalled: (silence: Silence) => void;
   /** Called now and then while there is output: the moment from which evidence is counted. */
   onMark: () => void;
@@ -50,6 +52,7 @@ export class SilenceClock {
   /** The provider has said something. Cheap: called for every read. */
   output(): void {
     this.#lastOutputMs = performance.now();
+    if (this.#saidQuiet) this.#parts.onHeard?.();
     this.#saidQuiet = false;
     // A phase with a shorter limit may have begun; with a later deadline the timer just looks again when it fires.
     if (this.#nextLimitAtMs() < this.#timerAtMs) this.#arm();

@@ -13,6 +13,7 @@ import Fastify, { LogController, type FastifyInstance, type FastifyRequest } fro
 
 import { HoldfastError } from '../contracts/errors.ts';
 import { WS_PROTOCOL } from '../contracts/names.ts';
+import type { Room } from '../store/disk-room.ts';
 import type { Store } from '../store/port.ts';
 import type { ConversationCommands } from './commands.ts';
 import { Connections } from './connections.ts';
@@ -62,6 +63,8 @@ export type GatewayDependencies = {
   store: Store;
   commands: ConversationCommands;
   providers: ProviderDirectory;
+  /** A look at the disks; see store/disk-room.ts. */
+  room: () => Room;
   metrics?: Metrics;
   log: GatewayLog;
   /** Shown in the documents. */
@@ -77,7 +80,7 @@ const PARAMETER_LIMIT_CHARS = 1_024;
 
 /** The app, ready to listen. Its `close` answers everybody who waits, says goodbye to every socket, and stops the feed. */
 export function createApp(dependencies: GatewayDependencies): FastifyInstance {
-  const { config, store, commands, providers, log } = dependencies;
+  const { config, store, commands, providers, room, log } = dependencies;
   const metrics = dependencies.metrics ?? new Metrics();
   const app = Fastify({
     bodyLimit: config.bodyLimitBytes,
@@ -108,14 +111,16 @@ export function createApp(dependencies: GatewayDependencies): FastifyInstance {
     commands,
     providers,
     workspaceRoots: config.workspaceRoots,
+    room,
   });
   const holds = new Holds();
   const connections = new Connections(config.pingIntervalMs);
-  const tickets = new Tickets(Date.now);
+  // Milliseconds since 1970 as they were at the start: setting the clock makes no ticket older or younger.
+  const tickets = new Tickets(() => performance.timeOrigin + performance.now());
   const routes: RegisteredRoute[] = [];
   const errors = metrics.counter('socket_errors_total', 'Frames answered with an error, by code.');
   const closed = metrics.counter('sockets_closed_total', 'WebSockets closed, by close code.');
-  observe({ app, metrics, feed, holds, connections, conversations });
+  observe({ app, metrics, feed, holds, connections, conversations, room });
 
   app.setValidatorCompiler(schemaCompiler);
   // The schemas of answers are what tests hold them against; nothing is left out of an answer by a schema.
@@ -353,6 +358,7 @@ function observe({
   holds,
   connections,
   conversations,
+  room,
 }: {
   app: FastifyInstance;
   metrics: Metrics;
@@ -360,6 +366,7 @@ function observe({
   holds: Holds;
   connections: Connections;
   conversations: Conversations;
+  room: () => Room;
 }): void {
   const requests = metrics.histogram(
     'http_request_duration_seconds',
@@ -395,6 +402,16 @@ function observe({
     'feed_read_failures_total',
     'Reads of the log that failed.',
     () => feed.counts.readFailures,
+  );
+  metrics.gauge(
+    'disk_free_bytes',
+    'Free on the disk with the least room for its reserve.',
+    () => room().freeBytes,
+  );
+  metrics.gauge(
+    'disk_reserve_bytes',
+    'Kept free on that disk; with less, new work is refused.',
+    () => room().reserveBytes,
   );
   metrics.gauge('process_resident_memory_bytes', 'Resident memory of this process.', () =>
     process.memoryUsage.rss(),

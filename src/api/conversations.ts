@@ -6,7 +6,7 @@
  *  A2 a requestId that has a receipt is answered with it; with other content it is refused.
  *  A3 accepted is said only after Temporal has made it durable.
  *  C2 a caller that goes away changes nothing: every wait is broken by its abort signal, and leaves nothing behind.
- *  W2 commands in flight are bounded.
+ *  W2 commands in flight are bounded; new work is refused while there is still room to end what runs.
  */
 import { randomUUID } from 'node:crypto';
 
@@ -23,6 +23,7 @@ import type { WhenBusyName } from '../contracts/signals.ts';
 import type { ConversationViewValue, ReceiptValue, TurnViewValue } from '../contracts/view.ts';
 import { refuseContent } from '../domain/conversation.ts';
 import { contentHash } from '../store/content-hash.ts';
+import type { Room } from '../store/disk-room.ts';
 import type { RequestRow, Store, StoredEvent } from '../store/port.ts';
 import type { ConversationCommands, ConversationSignal } from './commands.ts';
 import type { Feed } from './feed.ts';
@@ -71,6 +72,7 @@ export class Conversations {
   readonly #commands: ConversationCommands;
   readonly #providers: ProviderDirectory;
   readonly #workspaceRoots: readonly string[];
+  readonly #room: () => Room;
   /** Approvals being answered by this process, so that of two answers at once the second hears of the first. */
   readonly #resolving = new Map<string, Promise<unknown>>();
   #inFlight = 0;
@@ -81,18 +83,21 @@ export class Conversations {
     commands,
     providers,
     workspaceRoots,
+    room,
   }: {
     store: Store;
     feed: Feed;
     commands: ConversationCommands;
     providers: ProviderDirectory;
     workspaceRoots: readonly string[];
+    room: () => Room;
   }) {
     this.#store = store;
     this.#feed = feed;
     this.#commands = commands;
     this.#providers = providers;
     this.#workspaceRoots = workspaceRoots;
+    this.#room = room;
   }
 
   get commandsInFlight(): number {
@@ -159,13 +164,14 @@ export class Conversations {
   /**
    * Creates a conversation; one that exists is answered as it is, whatever else was asked for.
    *
-   * Throws: `provider_not_found`, `workspace_not_allowed`, `temporal_unavailable` (also, with `accepted: true` in its
+   * Throws: `storage_full`, `provider_not_found`, `workspace_not_allowed`, `temporal_unavailable` (also, with `accepted: true` in its
    * detail, when it is durable and no worker has recorded it in time).
    */
   async create(body: CreateConversationBodyValue, wait: Wait): Promise<ConversationViewValue> {
     const conversationId = body.conversationId ?? randomUUID();
     const existing = await this.#store.snapshot(conversationId, MESSAGE_PAGE);
     if (existing !== null) return existing;
+    this.#mustHaveRoom();
     const provider = body.provider ?? DEFAULT_PROVIDER;
     await this.#mustBeFound(provider);
     const workspacePath = await resolveWorkspace({
@@ -196,7 +202,7 @@ export class Conversations {
     return view;
   }
 
-  /** Throws (by both promises): `not_found`, `invalid_request`, `payload_too_large`, `request_id_reused`, `rate_limited`, `temporal_unavailable`. */
+  /** Throws (by both promises): `not_found`, `invalid_request`, `payload_too_large`, `request_id_reused`, `storage_full`, `rate_limited`, `temporal_unavailable`. */
   send(
     {
       conversationId,
@@ -224,6 +230,7 @@ export class Conversations {
           });
         if (refusal !== null) throw new HoldfastError(refusal);
         await this.mustExist(conversationId);
+        this.#mustHaveRoom();
       },
       wait,
     });
@@ -249,6 +256,7 @@ export class Conversations {
           throw new HoldfastError('not_found', 'There is no such turn in this conversation.');
         if (latest.outcome === null || latest.outcome === 'completed')
           throw new HoldfastError('not_retryable', undefined, { turnId, outcome: latest.outcome });
+        this.#mustHaveRoom();
       },
       wait,
     });
@@ -478,6 +486,17 @@ export class Conversations {
     return { accepted: accepted.promise, receipt };
   }
 
+  /** What would only wait for room, in Temporal's history, is better refused. Cancels and answers are always taken. */
+  #mustHaveRoom(): void {
+    const { level, freeBytes, reserveBytes } = this.#room();
+    if (level === 'ample') return;
+    throw new HoldfastError(
+      'storage_full',
+      `The disk is full: ${megabytes(freeBytes)} are free, and Holdfast keeps ${megabytes(reserveBytes)} for what runs (HOLDFAST_DISK_RESERVE_BYTES). Nothing was accepted; make room, then repeat it.`,
+      { accepted: false, freeBytes, reserveBytes },
+    );
+  }
+
   /** Runs one command within the bound on commands in flight. */
   async #carry(command: () => Promise<void>): Promise<void> {
     if (this.#inFlight >= COMMANDS_IN_FLIGHT)
@@ -536,6 +555,10 @@ export function rejection(row: RequestRow): HoldfastError {
 
 function isErrorCode(code: string | undefined): code is ErrorCode {
   return code !== undefined && Object.hasOwn(ERRORS, code);
+}
+
+function megabytes(count: number): string {
+  return `${(count / 1024 ** 2).toFixed(1)} MB`;
 }
 
 function noConversation(): HoldfastError {

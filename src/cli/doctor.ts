@@ -1,14 +1,6 @@
 /** `holdfast doctor`: what this machine and this installation need, looked at without changing anything. */
 import { execFile } from 'node:child_process';
-import {
-  accessSync,
-  constants,
-  existsSync,
-  readdirSync,
-  readFileSync,
-  statfsSync,
-  statSync,
-} from 'node:fs';
+import { accessSync, constants, existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { parseArgs, promisify } from 'node:util';
 
@@ -16,6 +8,7 @@ import { Connection } from '@temporalio/client';
 
 import type { Config, Environment } from '../config.ts';
 import { createProviders, describeProviders } from '../providers/registry.ts';
+import { watchRoom } from '../store/disk-room.ts';
 import { openStore } from '../store/open.ts';
 import { readToken } from '../supervisor/home.ts';
 import { isPortFree } from '../supervisor/ports.ts';
@@ -35,7 +28,6 @@ type Facts = { config: Config; environment: Environment; state: SupervisorState 
 type Check = (facts: Facts) => Finding[] | Promise<Finding[]>;
 
 const NODE_MAJOR = 24;
-const DISK_FAIL_BYTES = 200 * 1024 * 1024;
 const DISK_WARN_BYTES = 2 * 1024 * 1024 * 1024;
 /** Each process, each followed log and each spool that is read takes one. */
 const INOTIFY_INSTANCES = 64;
@@ -160,12 +152,19 @@ function looseness({
 }
 
 function checkDisk({ config }: Facts): Finding[] {
-  const { bavail, bsize } = statfsSync(existingParent(config.home));
-  const free = bavail * bsize;
-  const says = `${(free / 1024 ** 3).toFixed(1)} GB free for ${config.home}`;
-  if (free < DISK_FAIL_BYTES)
-    return [{ verdict: 'fail', what: 'disk', says: `${says}: every event is stored; make room` }];
-  return [{ verdict: free < DISK_WARN_BYTES ? 'warn' : 'ok', what: 'disk', says }];
+  const { level, freeBytes, reserveBytes } = watchRoom(config.disk)();
+  const says = `${(freeBytes / 1024 ** 3).toFixed(1)} GB free for ${config.home}`;
+  if (level !== 'ample') {
+    const reserve = `${Math.ceil(reserveBytes / 1024 ** 2)} MB`;
+    return [
+      {
+        verdict: 'fail',
+        what: 'disk',
+        says: `${says}: with less than ${reserve} (HOLDFAST_DISK_RESERVE_BYTES) nothing new is accepted; make room`,
+      },
+    ];
+  }
+  return [{ verdict: freeBytes < DISK_WARN_BYTES ? 'warn' : 'ok', what: 'disk', says }];
 }
 
 async function checkStore({ config }: Facts): Promise<Finding[]> {

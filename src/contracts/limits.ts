@@ -44,8 +44,10 @@ export const SOCKET_HARD_CAP_BYTES = 64 * 1024 * 1024;
 export const HEARTBEAT_MS = 1_000;
 /** Temporal gives a turn's activity to the next process after this much silence of the host. */
 export const HEARTBEAT_TIMEOUT_MS = 3_000;
-/** Longest turn. */
+/** Longest turn, by the turn host's own clock. */
 export const TURN_LIMIT_MS = 24 * 3_600_000;
+/** Longest activity of a turn, by Temporal's clock: so long that a wall clock set wrong by days ends no turn. */
+export const TURN_ACTIVITY_LIMIT_MS = 30 * 24 * 3_600_000;
 /**
  * A conversation continues as new, when idle, past this many history events (some 40 turns). Temporal suggests it at 4,096; but after the death
  * of a worker every conversation in use is replayed at once on one thread, at about a millisecond an event, and a Workflow

@@ -16,6 +16,8 @@ export const SIGNAL = {
   cancel: 'cancel',
   retry: 'retry',
   resolveApproval: 'resolveApproval',
+  /** From the turn host, not from people: a turn's provider is silent, or no longer. */
+  quiet: 'quiet',
 } as const;
 
 export const QUERY = { snapshot: 'snapshot' } as const;

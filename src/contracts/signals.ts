@@ -33,6 +33,12 @@ export const ResolveApprovalSignal = Type.Object({
   message: Type.Optional(Type.String({ maxLength: 4_000 })),
 });
 
+export const QuietSignal = Type.Object({
+  turnId: Id,
+  attempt: Type.Integer({ minimum: 1 }),
+  quiet: Type.Boolean(),
+});
+
 /** What starts (or starts again) a conversation's workflow. */
 export const ConversationInput = Type.Object({
   conversationId: Id,
@@ -71,5 +77,6 @@ export type SendSignalValue = Static<typeof SendSignal>;
 export type CancelSignalValue = Static<typeof CancelSignal>;
 export type RetrySignalValue = Static<typeof RetrySignal>;
 export type ResolveApprovalSignalValue = Static<typeof ResolveApprovalSignal>;
+export type QuietSignalValue = Static<typeof QuietSignal>;
 export type ConversationInputValue = Static<typeof ConversationInput>;
 export type WorkflowSnapshotValue = Static<typeof WorkflowSnapshot>;

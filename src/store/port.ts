@@ -128,6 +128,8 @@ export interface Store {
   /** Null when there is no such conversation. */
   conversation(conversationId: string): Promise<ConversationRow | null>;
   workflowState(conversationId: string): Promise<WorkflowState | null>;
+  /** Ids after `after`, in order, of conversations that are not idle or have something waiting: each needs a workflow that goes on with it. */
+  unsettled(after: string, limit: number): Promise<string[]>;
   /** The newest `messageLimit` messages and everything that is open. */
   snapshot(conversationId: string, messageLimit: number): Promise<ConversationViewValue | null>;
   /** Older messages, newest first. `before`: a messageId; null: from the newest. Unknown `before`: null. */

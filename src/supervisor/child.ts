@@ -207,7 +207,7 @@ export class Child {
   #restartLater({ how, tail, run }: { how: string; tail: string[]; run: () => void }): void {
     if (this.#stopping) return;
     const { role } = this.spec;
-    const plan = planRestart({ deathsMs: this.#deathsMs, nowMs: Date.now() });
+    const plan = planRestart({ deathsMs: this.#deathsMs, nowMs: performance.now() });
     this.#deathsMs = plan.remembered;
     this.#restarts += 1;
     const next = plan.delayMs === 0 ? 'now' : `in ${plan.delayMs / 1000} s`;

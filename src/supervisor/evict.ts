@@ -19,9 +19,9 @@ export async function waitGone({
   target: Target;
   timeoutMs: number;
 }): Promise<boolean> {
-  const deadline = Date.now() + timeoutMs;
+  const deadline = performance.now() + timeoutMs;
   while (isSameProcess(target)) {
-    if (Date.now() >= deadline) return false;
+    if (performance.now() >= deadline) return false;
     await sleep(POLL_MS);
   }
   return true;

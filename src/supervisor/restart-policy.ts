@@ -1,5 +1,5 @@
 /**
- * When a process that died is started again. Pure: the caller brings the clock.
+ * When a process that died is started again. Pure: the caller brings the clock, one that nobody sets.
  *
  *  1 The first death in a minute is answered at once: a killed turn host must not keep its turns waiting.
  *  2 Each further one waits twice as long, up to 2 s.

@@ -27,7 +27,11 @@ import type { AttemptEnd, AttemptRef } from '../activities/custody.ts';
 import type { RecordActivities, RecordAnswer } from '../activities/records.ts';
 import type { ClaimActivities, TurnActivities } from '../activities/turns.ts';
 import { attemptKey } from '../contracts/ids.ts';
-import { HEARTBEAT_TIMEOUT_MS, HISTORY_EVENTS_LIMIT, TURN_LIMIT_MS } from '../contracts/limits.ts';
+import {
+  HEARTBEAT_TIMEOUT_MS,
+  HISTORY_EVENTS_LIMIT,
+  TURN_ACTIVITY_LIMIT_MS,
+} from '../contracts/limits.ts';
 import { CLAIM_TASK_QUEUE, hostTaskQueue } from '../contracts/names.ts';
 import type {
   ConversationInputValue,
@@ -50,6 +54,8 @@ import { promptMessageId, turnIdOf } from '../domain/turn-ids.ts';
 import {
   cancelSignal,
   providerAttribute,
+  quietAttribute,
+  quietSignal,
   resolveApprovalSignal,
   retrySignal,
   sendSignal,
@@ -75,11 +81,11 @@ const claims = proxyActivities<ClaimActivities>({
   summary: 'find a turn host',
 });
 
-/** Activities of one host. The turn's own limits: a heartbeat each second, a day at most. */
+/** Activities of one host. A heartbeat each second shows that it lives; how long a turn may run is custody's to say. */
 function hostActivities(host: string, summary: string) {
   return proxyActivities<TurnActivities>({
     taskQueue: hostTaskQueue(host),
-    scheduleToCloseTimeout: TURN_LIMIT_MS,
+    scheduleToCloseTimeout: TURN_ACTIVITY_LIMIT_MS,
     heartbeatTimeout: HEARTBEAT_TIMEOUT_MS,
     // Retrying attaches; it never runs a provider twice. See activities/turns.ts.
     retry: { initialInterval: '100 ms', backoffCoefficient: 1.5, maximumInterval: '2 seconds' },
@@ -115,6 +121,9 @@ class ConversationRun {
   /** Attempts whose activity is running or about to, `<turnId>.<attempt>`. An ended one may linger until its activity has told. */
   readonly #running = new Set<string>();
   #shownState = '';
+  /** The attempt whose provider is silent, `<turnId>.<attempt>`. */
+  #quiet: string | null = null;
+  #shownQuiet = false;
 
   constructor(input: ConversationRunInput) {
     this.#input = input;
@@ -126,6 +135,7 @@ class ConversationRun {
     setHandler(cancelSignal, (value) => this.#take('cancel', value));
     setHandler(retrySignal, (value) => this.#take('retry', value));
     setHandler(resolveApprovalSignal, (value) => this.#takeApproval(value));
+    setHandler(quietSignal, (value) => this.#takeQuiet(value));
     setHandler(snapshotQuery, () => this.#snapshot());
   }
 
@@ -163,6 +173,16 @@ class ConversationRun {
       return;
     }
     this.#inbox.push({ ...answer, type: 'approval' });
+  }
+
+  /** For operators alone: it may come late, twice or never. */
+  #takeQuiet(value: unknown): void {
+    const { turnId, attempt, quiet } = Object.assign(
+      { turnId: '', attempt: 0, quiet: false },
+      value,
+    );
+    this.#quiet = quiet ? attemptKey(turnId, attempt) : null;
+    this.#showQuiet();
   }
 
   /** Reads the store's state; a turn that runs there is run here (it is found running, or ended). */
@@ -388,14 +408,33 @@ class ConversationRun {
 
   /** The state in words and in search attributes, for the Temporal Web UI. */
   #show(): void {
-    setCurrentDetails(describe(this.#model));
+    setCurrentDetails(this.#inWords());
     const { state, turn } = this.#model;
+    this.#showQuiet();
     if (state === this.#shownState) return;
     this.#shownState = state;
     upsertSearchAttributes([
       { key: stateAttribute, value: state },
       { key: turnStartedAtAttribute, value: turn === null ? null : new Date(turn.startedAt) },
     ]);
+  }
+
+  #showQuiet(): void {
+    const quiet = this.#isQuiet();
+    if (quiet === this.#shownQuiet) return;
+    this.#shownQuiet = quiet;
+    setCurrentDetails(this.#inWords());
+    upsertSearchAttributes([{ key: quietAttribute, value: quiet }]);
+  }
+
+  #isQuiet(): boolean {
+    const { turn } = this.#model;
+    return turn !== null && this.#quiet === attemptKey(turn.turnId, turn.attempt);
+  }
+
+  #inWords(): string {
+    const words = describe(this.#model);
+    return this.#isQuiet() ? `${words} Its provider has fallen silent.` : words;
   }
 
   #snapshot(): WorkflowSnapshotValue {
@@ -415,7 +454,7 @@ class ConversationRun {
       // Whole prompts may be larger than what a query may answer (2 MiB); they are in the log.
       queue: queue.map((item) => ({ ...item, content: item.content.slice(0, 200) })),
       host,
-      inWords: describe(this.#model),
+      inWords: this.#inWords(),
     };
   }
 }

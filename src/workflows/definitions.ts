@@ -4,6 +4,7 @@ import { defineQuery, defineSignal } from '@temporalio/workflow';
 import { QUERY, SEARCH_ATTRIBUTE, SIGNAL } from '../contracts/names.ts';
 import type {
   CancelSignalValue,
+  QuietSignalValue,
   ResolveApprovalSignalValue,
   RetrySignalValue,
   SendSignalValue,
@@ -20,12 +21,15 @@ export const retrySignal = defineSignal<[RetrySignalValue]>(SIGNAL.retry);
 export const resolveApprovalSignal = defineSignal<[ResolveApprovalSignalValue]>(
   SIGNAL.resolveApproval,
 );
+/** The running turn's provider is silent, or no longer: for the search attribute, decides nothing. */
+export const quietSignal = defineSignal<[QuietSignalValue]>(SIGNAL.quiet);
 /** The state the workflow owns; the transcript is in the log. */
 export const snapshotQuery = defineQuery<WorkflowSnapshotValue>(QUERY.snapshot);
 
 export const stateAttribute = { name: SEARCH_ATTRIBUTE.state, type: 'KEYWORD' } as const;
 export const tableAttribute = { name: SEARCH_ATTRIBUTE.table, type: 'KEYWORD' } as const;
 export const providerAttribute = { name: SEARCH_ATTRIBUTE.provider, type: 'KEYWORD' } as const;
+export const quietAttribute = { name: SEARCH_ATTRIBUTE.quiet, type: 'BOOL' } as const;
 export const turnStartedAtAttribute = {
   name: SEARCH_ATTRIBUTE.turnStartedAt,
   type: 'DATETIME',

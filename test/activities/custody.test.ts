@@ -1,165 +1,33 @@
 import { spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { uptime } from 'node:os';
 import { join } from 'node:path';
 
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 
-import { type AttemptRef, Custody, type CustodySettings } from '../../src/activities/custody.ts';
+import type { CustodySettings } from '../../src/activities/custody.ts';
 import type { SilenceLimitsOfPhase } from '../../src/activities/silence.ts';
-import type { Event, NewEvent } from '../../src/contracts/events.ts';
 import { conversationStream } from '../../src/contracts/ids.ts';
 import type { Provider } from '../../src/contracts/provider-events.ts';
-import {
-  identify,
-  isSameProcess,
-  markedProcesses,
-  signalProcess,
-} from '../../src/providers/process/process-table.ts';
+import { identify, isSameProcess } from '../../src/providers/process/process-table.ts';
 import { Spool } from '../../src/providers/process/spool.ts';
-import { createProviders } from '../../src/providers/registry.ts';
 import { scriptedProvider } from '../../src/providers/scripted/provider.ts';
-import { openStore } from '../../src/store/open.ts';
-import type { Store } from '../../src/store/port.ts';
 import { eventually } from '../support/eventually.ts';
+import {
+  accept,
+  has,
+  home,
+  log,
+  newCustody,
+  setUpCustody,
+  store,
+  typesOf,
+  under,
+  withAppend,
+  words,
+} from './custody-harness.ts';
 
-let home: string;
-let store: Store;
-let custodies: Custody[];
-let seen: string[];
-let turns = 0;
-
-const settings: Omit<CustodySettings, 'spoolRoot'> = {
-  host: 'h1',
-  environment: { PATH: process.env['PATH'], HOME: process.env['HOME'] },
-  cancelGraceMs: 300,
-  termGraceMs: 300,
-  sessionIdleMs: 60_000,
-  sessionLimit: 8,
-  sessionSpoolLimitBytes: 64 * 1024 * 1024,
-  lineLimitBytes: 1024 * 1024,
-  silence: () => ({ quietMs: null, stalledMs: null }),
-};
-
-beforeEach(async () => {
-  home = mkdtempSync(join(tmpdir(), 'holdfast-custody-'));
-  mkdirSync(join(home, 'spools'));
-  mkdirSync(join(home, 'work'));
-  store = await openStore({ url: `sqlite:${join(home, 'holdfast.db')}` });
-  custodies = [];
-  seen = [];
-});
-afterEach(async () => {
-  for (const custody of custodies) custody.close();
-  for (const found of markedProcesses())
-    if (seen.some((turnId) => found.mark.startsWith(`${turnId}.`))) signalProcess(found, 'SIGKILL');
-  await store.close();
-  rmSync(home, { recursive: true, force: true, maxRetries: 5 });
-});
-
-function newCustody(
-  changed: Partial<CustodySettings> = {},
-  parts: { store?: Store; providers?: ReadonlyMap<string, Provider> } = {},
-): Custody {
-  const custody = new Custody({
-    store,
-    providers: createProviders(),
-    ...parts,
-    settings: { ...settings, spoolRoot: join(home, 'spools'), ...changed },
-    log: () => undefined,
-  });
-  custodies.push(custody);
-  return custody;
-}
-
-/** The store, with its `append` replaced: what a disk that fails does to it. */
-function withAppend(append: Store['append']): Store {
-  return new Proxy(store, {
-    get(target, name, receiver): unknown {
-      if (name === 'append') return append;
-      const value: unknown = Reflect.get(target, name, receiver);
-      return typeof value === 'function' ? value.bind(target) : value;
-    },
-  });
-}
-
-/** What the workflow records when a send starts a turn. */
-async function accept(
-  content: string,
-  changed: { workspacePath?: string; provider?: string } = {},
-): Promise<AttemptRef> {
-  const conversationId = 'c1';
-  const stream = conversationStream(conversationId);
-  turns += 1;
-  const turnId = `turn${process.pid}n${turns}`;
-  seen.push(turnId);
-  const provider = changed.provider ?? 'scripted';
-  await store.append({
-    stream,
-    key: 'created',
-    events: [
-      {
-        type: 'conversation.created',
-        conversationId,
-        payload: {
-          tableId: null,
-          title: '',
-          provider,
-          model: null,
-          workspacePath: changed.workspacePath ?? join(home, 'work'),
-        },
-      },
-    ],
-  });
-  await store.append({
-    stream,
-    key: `request:r${turns}`,
-    events: [
-      {
-        type: 'message.created',
-        turnId,
-        requestId: `r${turns}`,
-        payload: { messageId: `m${turns}`, role: 'user', content },
-      },
-      started(turnId, 1),
-      { type: 'conversation.state', payload: { state: 'processing' } },
-    ],
-  });
-  return { conversationId, turnId, attempt: 1 };
-
-  function started(turn: string, attempt: number): NewEvent {
-    return {
-      type: 'chat.started',
-      turnId: turn,
-      attempt,
-      requestId: `r${turns}`,
-      payload: { attempt, provider, model: null },
-    };
-  }
-}
-
-async function log(ref: AttemptRef): Promise<Event[]> {
-  const { items } = await store.events(conversationStream(ref.conversationId), 0, 100_000);
-  return items.map(({ json }) => JSON.parse(json) as Event);
-}
-
-async function typesOf(ref: AttemptRef): Promise<string[]> {
-  return (await log(ref)).filter((event) => event.turnId === ref.turnId).map(({ type }) => type);
-}
-
-async function has(ref: AttemptRef, type: string): Promise<boolean> {
-  return (await typesOf(ref)).includes(type);
-}
-
-function words(count: number): string {
-  return Array.from({ length: count }, (_, n) => `w${n} `).join('');
-}
-
-function under(ref: AttemptRef): number[] {
-  return markedProcesses()
-    .filter(({ mark }) => mark === `${ref.turnId}.1`)
-    .map(({ pid }) => pid);
-}
+setUpCustody();
 
 describe('a turn in custody', () => {
   test('L1 L5 streams into the log and ends once, its text in the transcript', async () => {
@@ -341,12 +209,16 @@ describe('silence', () => {
   });
 
   test('each phase has limits of its own, and output ends a silence', async () => {
-    const custody = newCustody({
-      silence: ({ phase }) => ({
-        quietMs: phase === 'streaming' ? 150 : null,
-        stalledMs: null,
-      }),
-    });
+    const told: boolean[] = [];
+    const custody = newCustody(
+      {
+        silence: ({ phase }) => ({
+          quietMs: phase === 'streaming' ? 150 : null,
+          stalledMs: null,
+        }),
+      },
+      { events: { onQuiet: ({ quiet }) => told.push(quiet) } },
+    );
     const ref = await accept(
       '#script\nwords 1\ntool build for 1500\nwords 1\nsleep 1500\nwords 1\nsleep 1500',
     );
@@ -355,6 +227,7 @@ describe('silence', () => {
       event.type === 'chat.quiet' ? [event.payload.phase] : [],
     );
     expect(phases).toEqual(['streaming', 'streaming']);
+    expect(told).toEqual([true, false, true, false]);
   });
 
   test('a turn host that was stopped for longer than the limit finds the output, and calls nothing silent', async () => {
@@ -367,6 +240,40 @@ describe('silence', () => {
     while (performance.now() < until);
     expect((await end).outcome).toBe('completed');
     expect(await has(ref, 'chat.quiet')).toBe(false);
+  });
+});
+
+describe('a turn’s limit', () => {
+  test('past it the turn is stopped: interrupted, with that cause, its text kept', async () => {
+    const custody = newCustody({ turnLimitMs: 500 });
+    const ref = await accept('#script\nwords 100000 every 5');
+    const end = custody.run(ref);
+    await eventually(() => {
+      custody.tick();
+      return has(ref, 'chat.cancelling');
+    });
+    expect(await end).toEqual({ outcome: 'interrupted', cause: 'time_limit' });
+    expect(await store.answerText(ref.turnId, 1)).toContain('w0 ');
+  });
+
+  test('it is counted from the prompt, whoever has custody, and never by the wall clock', async () => {
+    const first = newCustody();
+    const ref = await accept('#script\nwords 100000 every 5');
+    void first.run(ref).catch(() => undefined);
+    await eventually(() => has(ref, 'chat.delta'));
+    first.close();
+    const calls = join(home, 'spools', `${ref.turnId}.1`, 'in.jsonl');
+    const [begin = ''] = readFileSync(calls, 'utf8').split('\n');
+    const { upSeconds } = JSON.parse(begin) as { upSeconds: number };
+    expect(Math.abs(uptime() - upSeconds)).toBeLessThan(60);
+    // As if it had been begun two hours ago.
+    const earlier = begin.replace(`"upSeconds":${upSeconds}`, `"upSeconds":${upSeconds - 7_200}`);
+    writeFileSync(calls, `${earlier}\n{"sent":0}\n`);
+    const second = newCustody({ turnLimitMs: 7_100_000 });
+    await second.adopt();
+    expect(await has(ref, 'chat.cancelling')).toBe(false);
+    second.tick();
+    expect(await second.run(ref)).toEqual({ outcome: 'interrupted', cause: 'time_limit' });
   });
 });
 
@@ -450,8 +357,12 @@ describe('adoption', () => {
     expect(await store.answerText(ref.turnId, 1)).toBe(words(100));
   });
 
-  test('F1 the older custody is fenced at its next append, lets go, and harms nothing', async () => {
-    const first = newCustody();
+  test('F1 the older custody is fenced at its next append, lets go, learns that it must stop, and harms nothing', async () => {
+    let superseded = 0;
+    const onSuperseded = () => {
+      superseded += 1;
+    };
+    const first = newCustody({}, { events: { onSuperseded } });
     const ref = await accept('#script\nwords 300 every 3');
     const lost = first.run(ref);
     await eventually(() => has(ref, 'chat.delta'));
@@ -459,6 +370,7 @@ describe('adoption', () => {
     const second = newCustody();
     await second.adopt();
     await expect(lost).rejects.toMatchObject({ code: 'fenced' });
+    await eventually(() => superseded === 1);
     expect((await second.run(ref)).outcome).toBe('completed');
     expect(await store.answerText(ref.turnId, 1)).toBe(words(300));
     expect((await typesOf(ref)).filter((type) => type === 'chat.done')).toHaveLength(1);

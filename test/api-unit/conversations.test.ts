@@ -694,6 +694,54 @@ describe('reading', () => {
   });
 });
 
+describe('a disk with less room than is kept for what runs', () => {
+  const room = { level: 'low' as const, freeBytes: 3_000_000, reserveBytes: 67_108_864 };
+
+  it('refuses new work before anything is accepted, and says how much is missing', async () => {
+    let full = false;
+    const gateway = await Gateway.start({
+      room: () => (full ? room : { ...room, level: 'ample' }),
+    });
+    await gateway.running();
+    await gateway.workflow.end('c1', 'completed');
+    const { length } = gateway.workflow.signals;
+    full = true;
+    const messages = '/v1/conversations/c1/messages';
+    const refusals = [
+      await gateway.post(messages, { requestId: 'new', content: 'hello' }),
+      await gateway.post('/v1/conversations', { conversationId: 'c2' }),
+    ];
+    for (const { status, headers, body } of refusals) {
+      expect(status).toBe(503);
+      expect(headers['retry-after']).toBe('1');
+      expect(body).toMatchObject({ code: 'storage_full', accepted: false, freeBytes: 3_000_000 });
+      expect(body['detail']).toContain('HOLDFAST_DISK_RESERVE_BYTES');
+    }
+    expect(gateway.workflow.signals).toHaveLength(length);
+    expect((await gateway.get('/v1/conversations/c2')).status).toBe(404);
+    full = false;
+    const again = await gateway.post(messages, { requestId: 'new', content: 'hello' });
+    expect(again.status).toBe(200);
+  });
+
+  it('A2 answers what it has answered before, and takes cancels and answers to approvals', async () => {
+    let full = false;
+    const gateway = await Gateway.start({
+      room: () => (full ? room : { ...room, level: 'ample' }),
+    });
+    await gateway.running();
+    await gateway.workflow.askApproval('c1', 'a1');
+    full = true;
+    const first = { requestId: 'first', content: 'hello' };
+    expect((await gateway.post('/v1/conversations/c1/messages', first)).status).toBe(200);
+    const known = { conversationId: 'c1' };
+    expect((await gateway.post('/v1/conversations', known)).status).toBe(200);
+    const answer = { decision: 'allow' };
+    expect((await gateway.post('/v1/conversations/c1/approvals/a1', answer)).status).toBe(200);
+    expect((await gateway.post('/v1/conversations/c1/cancel', {})).status).toBe(200);
+  });
+});
+
 describe('content hash', () => {
   it('tells kinds and contents apart, and is the one the activities store', async () => {
     expect(contentHash('send', 'a')).not.toBe(contentHash('retry', 'a'));

@@ -56,6 +56,7 @@ export type GatewayOptions = {
   /** Stands between the gateway and the store, to make it slow or forgetful. */
   wrapStore?: (store: Store) => Store;
   commands?: (store: Store) => ConversationCommands;
+  room?: GatewayDependencies['room'];
   log?: GatewayDependencies['log'];
 };
 
@@ -87,7 +88,13 @@ export class Gateway {
   }
 
   /** Stopped, with its folder, when the test has finished. */
-  static async start({ config, wrapStore, commands, log }: GatewayOptions = {}): Promise<Gateway> {
+  static async start({
+    config,
+    wrapStore,
+    commands,
+    room,
+    log,
+  }: GatewayOptions = {}): Promise<Gateway> {
     const folder = realpathSync(mkdtempSync(join(tmpdir(), 'holdfast-api-')));
     const workspace = join(folder, 'workspace');
     const outside = join(folder, 'outside');
@@ -112,6 +119,7 @@ export class Gateway {
       store: wrapStore?.(store) ?? store,
       commands: commands?.(store) ?? workflow,
       providers: { describe: async () => providerItems },
+      room: room ?? (() => ({ level: 'ample', freeBytes: 1, reserveBytes: 0 })),
       metrics: new Metrics(),
       log: log ?? false,
       version: '0.0.0-test',

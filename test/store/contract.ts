@@ -729,6 +729,19 @@ export function describeStoreContract(
           state: 'cancelled',
           queue,
         });
+        // No turn, but neither idle nor without a queue: its workflow still has something to do.
+        expect(await store.unsettled('', 10)).toStrictEqual(['c1']);
+        expect(await store.unsettled('c1', 10)).toStrictEqual([]);
+        expect(await store.unsettled('', 0)).toStrictEqual([]);
+        const settle = async (event: NewEvent) => {
+          await store.append({ stream, events: [event] });
+          return store.unsettled('', 10);
+        };
+        const emptied: NewEvent = { type: 'queue.changed', payload: { queue: [] } };
+        expect(await settle(emptied)).toStrictEqual(['c1']);
+        const idle: NewEvent = { type: 'conversation.state', payload: { state: 'idle' } };
+        expect(await settle(idle)).toStrictEqual([]);
+        expect(await settle({ type: 'queue.changed', payload: { queue } })).toStrictEqual(['c1']);
         for (const nothing of [
           store.workflowState('c9'),
           store.conversation('c9'),

@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
 import { conversationWorkflowId } from '../../src/contracts/ids.ts';
-import { stateAttribute } from '../../src/workflows/definitions.ts';
+import { quietAttribute, stateAttribute } from '../../src/workflows/definitions.ts';
 import { eventually } from '../support/eventually.ts';
 import { temporalAddress, workflowBundlePath } from '../support/temporal.ts';
 import { type Harness, idle, ran, snapshotOf, startHarness } from './harness.ts';
@@ -235,6 +235,30 @@ describe('conversation workflow', () => {
     await handle.signal('send', { requestId: 'r2', content: 'fine' });
     double.end(await ran(double));
     expect(double.recorded[0]?.request).toMatchObject({ requestId: 'r1', status: 'rejected' });
+  });
+
+  test('a silence that the turn host tells of can be searched for, while that turn runs', async () => {
+    const { double, handle } = await harness.start('quiet');
+    await handle.signal('send', { requestId: 'r1', content: 'one' });
+    const ref = await ran(double);
+    const isQuiet = async () =>
+      (await handle.describe()).typedSearchAttributes.get(quietAttribute) === true;
+    const say = (quiet: boolean, attempt = 1) =>
+      handle.signal('quiet', { turnId: ref.turnId, attempt, quiet });
+    await say(true);
+    await eventually(isQuiet);
+    expect((await snapshotOf(handle)).inWords).toMatch(/has fallen silent\.$/);
+    await say(false);
+    await eventually(async () => !(await isQuiet()));
+    // Not of this attempt, and no such argument at all.
+    await say(true, 9);
+    await handle.signal('quiet', 7);
+    await say(true);
+    await eventually(isQuiet);
+    double.end(ref);
+    await idle(handle);
+    await eventually(async () => !(await isQuiet()));
+    expect((await snapshotOf(handle)).inWords).toBe('Idle.');
   });
 
   test('a turn costs at most 15 history events, and its state can be searched for', async () => {

@@ -78,6 +78,8 @@ export type RecordedCall = {
   /** How much of out.jsonl the driver had been fed when the call was made, in bytes. */
   outOffset: number;
   call: DriverCall;
+  /** Uptime of the machine when it was made, in seconds: no setting of the wall clock changes how long a turn has run. */
+  upSeconds?: number;
   frames: string[];
   /** Whether all its bytes are known to be in the FIFO. */
   sent: boolean;
@@ -109,6 +111,8 @@ export class Spool {
   #outDescriptor: number | null = null;
   #inputDescriptor: number | null = null;
   #callsDescriptor: number | null = null;
+  /** in.jsonl ends in the middle of a line: its writer died, or the disk was full. */
+  #callsTorn = false;
   #identity: ProcessIdentity | null = null;
 
   private constructor(folder: { name: string; path: string; spec: SpoolSpec }) {
@@ -194,13 +198,15 @@ export class Spool {
     return text === null || text === '' ? null : Number(text);
   }
 
-  /** The calls recorded so far, in order. A torn last line (a crash in mid-write) is a call that never went out. */
+  /** The calls recorded so far, in order. A torn line (a crash in mid-write, a full disk) is a call that never went out. */
   calls(): RecordedCall[] {
     const calls: RecordedCall[] = [];
-    for (const line of (this.#readText('in.jsonl') ?? '').split('\n')) {
+    const text = this.#readText('in.jsonl') ?? '';
+    this.#callsTorn = text !== '' && !text.endsWith('\n');
+    for (const line of text.split('\n')) {
       if (line === '') continue;
       const entry = parseJson(line);
-      if (!isRecord(entry)) break;
+      if (!isRecord(entry)) continue;
       if (typeof entry['sent'] === 'number') {
         const call = calls[entry['sent']];
         if (call !== undefined) call.sent = true;
@@ -325,7 +331,13 @@ export class Spool {
 
   #appendCalls(text: string): void {
     this.#callsDescriptor ??= openSync(join(this.path, 'in.jsonl'), 'a', 0o600);
-    writeSync(this.#callsDescriptor, text);
+    // A torn line must not take the next one with it.
+    const bytes = Buffer.from(this.#callsTorn ? `\n${text}` : text);
+    this.#callsTorn = true;
+    // A disk that is nearly full takes a part, and refuses the rest.
+    for (let written = 0; written < bytes.length;)
+      written += writeSync(this.#callsDescriptor, bytes, written);
+    this.#callsTorn = false;
   }
 
   #readText(file: string): string | null {

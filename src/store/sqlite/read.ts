@@ -113,6 +113,17 @@ export function workflowState(
   });
 }
 
+export function unsettled(connection: Connection, after: string, limit: number): string[] {
+  // The condition is the index's own, word for word, or it would not be used.
+  return all(
+    connection,
+    `SELECT conversation_id FROM conversations WHERE (state <> 'idle' OR queue <> '[]') AND conversation_id > ?
+     ORDER BY conversation_id LIMIT ?`,
+    after,
+    limit,
+  ).map((row) => text(row, 'conversation_id'));
+}
+
 function runningOf(connection: Connection, conversationId: string): AttemptRow | null {
   const row = one(
     connection,

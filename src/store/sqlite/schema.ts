@@ -136,4 +136,7 @@ export const MIGRATIONS: readonly string[] = [
     PRIMARY KEY (conversation_id, request_id)
   ) STRICT, WITHOUT ROWID;
   `,
+  `
+  CREATE INDEX conversations_unsettled ON conversations (conversation_id) WHERE state <> 'idle' OR queue <> '[]';
+  `,
 ];

@@ -134,6 +134,7 @@ function createStore({
 
     conversation: (id) => ask(() => reads.conversation(connection, id)),
     workflowState: (id) => ask(() => reads.workflowState(connection, id)),
+    unsettled: (after, limit) => ask(() => reads.unsettled(connection, after, limit)),
     snapshot: (id, limit) => ask(() => reads.snapshot(connection, id, limit)),
     messages: (id, before, limit) => ask(() => reads.messages(connection, id, before, limit)),
     turns: (id, cursor, limit) => ask(() => reads.turns(connection, id, cursor, limit)),

@@ -150,6 +150,22 @@ test('calls are read back in order; a torn last line is a call that never went o
   ]);
 });
 
+test('what is recorded after a torn line, by whoever has the spool next, is not lost with it', async () => {
+  const spool = await Spool.create({ root, name: 'turn10.1', spec: specOf('turn10.1') });
+  const begin = { type: 'begin', attemptKey: 'turn10.1', content: 'hi' } as const;
+  const cancel = { type: 'cancel', attemptKey: 'turn10.1' } as const;
+  spool.recordCall({ outOffset: 0, upSeconds: 7, call: begin, frames: ['a'] });
+  writeFileSync(join(spool.path, 'in.jsonl'), '{"sen', { flag: 'a' });
+  const next = Spool.open({ root, name: 'turn10.1' });
+  expect(next?.calls()).toHaveLength(1);
+  next?.recordSent(0);
+  next?.recordCall({ outOffset: 3, call: cancel, frames: ['b'] });
+  expect(Spool.open({ root, name: 'turn10.1' })?.calls()).toEqual([
+    { outOffset: 0, upSeconds: 7, call: begin, frames: ['a'], sent: true },
+    { outOffset: 3, call: cancel, frames: ['b'], sent: false },
+  ]);
+});
+
 test('a pid that now belongs to another process is not taken for the provider', async () => {
   const spool = await Spool.create({ root, name: 'turn8.1', spec: specOf('turn8.1') });
   writeFileSync(join(spool.path, 'pid'), String(process.pid));

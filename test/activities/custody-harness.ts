@@ -1,0 +1,168 @@
+/** What the tests of custody share: a real store, real spools, real provider processes. */
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import { afterEach, beforeEach } from 'vitest';
+
+import {
+  type AttemptRef,
+  Custody,
+  type CustodyEvents,
+  type CustodySettings,
+} from '../../src/activities/custody.ts';
+import type { Event, NewEvent } from '../../src/contracts/events.ts';
+import { conversationStream } from '../../src/contracts/ids.ts';
+import type { Provider } from '../../src/contracts/provider-events.ts';
+import { markedProcesses, signalProcess } from '../../src/providers/process/process-table.ts';
+import { createProviders } from '../../src/providers/registry.ts';
+import { openStore } from '../../src/store/open.ts';
+import type { Store } from '../../src/store/port.ts';
+
+export let home: string;
+export let store: Store;
+let custodies: Custody[];
+let seen: string[];
+let turns = 0;
+
+const settings: Omit<CustodySettings, 'spoolRoot'> = {
+  host: 'h1',
+  environment: { PATH: process.env['PATH'], HOME: process.env['HOME'] },
+  cancelGraceMs: 300,
+  termGraceMs: 300,
+  sessionIdleMs: 60_000,
+  sessionLimit: 8,
+  sessionSpoolLimitBytes: 64 * 1024 * 1024,
+  lineLimitBytes: 1024 * 1024,
+  silence: () => ({ quietMs: null, stalledMs: null }),
+  room: () => ({ level: 'ample', freeBytes: 1, reserveBytes: 0 }),
+  turnLimitMs: 3_600_000,
+};
+
+/** A home, a store and whatever a test starts, made before each test and gone after it. */
+export function setUpCustody(): void {
+  beforeEach(async () => {
+    home = mkdtempSync(join(tmpdir(), 'holdfast-custody-'));
+    mkdirSync(join(home, 'spools'));
+    mkdirSync(join(home, 'work'));
+    store = await openStore({ url: `sqlite:${join(home, 'holdfast.db')}` });
+    custodies = [];
+    seen = [];
+  });
+  afterEach(async () => {
+    for (const custody of custodies) custody.close();
+    for (const found of markedProcesses())
+      if (seen.some((turnId) => found.mark.startsWith(`${turnId}.`)))
+        signalProcess(found, 'SIGKILL');
+    await store.close();
+    rmSync(home, { recursive: true, force: true, maxRetries: 5 });
+  });
+}
+
+export function newCustody(
+  changed: Partial<CustodySettings> = {},
+  parts: {
+    store?: Store;
+    providers?: ReadonlyMap<string, Provider>;
+    events?: CustodyEvents;
+  } = {},
+): Custody {
+  const custody = new Custody({
+    store,
+    providers: createProviders(),
+    ...parts,
+    settings: { ...settings, spoolRoot: join(home, 'spools'), ...changed },
+    log: () => undefined,
+  });
+  custodies.push(custody);
+  return custody;
+}
+
+/** The store, with its `append` replaced: what a disk that fails does to it. */
+export function withAppend(append: Store['append']): Store {
+  return new Proxy(store, {
+    get(target, name, receiver): unknown {
+      if (name === 'append') return append;
+      const value: unknown = Reflect.get(target, name, receiver);
+      return typeof value === 'function' ? value.bind(target) : value;
+    },
+  });
+}
+
+/** What the workflow records when a send starts a turn. */
+export async function accept(
+  content: string,
+  changed: { workspacePath?: string; provider?: string } = {},
+): Promise<AttemptRef> {
+  const conversationId = 'c1';
+  const stream = conversationStream(conversationId);
+  turns += 1;
+  const turnId = `turn${process.pid}n${turns}`;
+  seen.push(turnId);
+  const provider = changed.provider ?? 'scripted';
+  await store.append({
+    stream,
+    key: 'created',
+    events: [
+      {
+        type: 'conversation.created',
+        conversationId,
+        payload: {
+          tableId: null,
+          title: '',
+          provider,
+          model: null,
+          workspacePath: changed.workspacePath ?? join(home, 'work'),
+        },
+      },
+    ],
+  });
+  await store.append({
+    stream,
+    key: `request:r${turns}`,
+    events: [
+      {
+        type: 'message.created',
+        turnId,
+        requestId: `r${turns}`,
+        payload: { messageId: `m${turns}`, role: 'user', content },
+      },
+      started(turnId, 1),
+      { type: 'conversation.state', payload: { state: 'processing' } },
+    ],
+  });
+  return { conversationId, turnId, attempt: 1 };
+
+  function started(turn: string, attempt: number): NewEvent {
+    return {
+      type: 'chat.started',
+      turnId: turn,
+      attempt,
+      requestId: `r${turns}`,
+      payload: { attempt, provider, model: null },
+    };
+  }
+}
+
+export async function log(ref: AttemptRef): Promise<Event[]> {
+  const { items } = await store.events(conversationStream(ref.conversationId), 0, 100_000);
+  return items.map(({ json }) => JSON.parse(json) as Event);
+}
+
+export async function typesOf(ref: AttemptRef): Promise<string[]> {
+  return (await log(ref)).filter((event) => event.turnId === ref.turnId).map(({ type }) => type);
+}
+
+export async function has(ref: AttemptRef, type: string): Promise<boolean> {
+  return (await typesOf(ref)).includes(type);
+}
+
+export function words(count: number): string {
+  return Array.from({ length: count }, (_, n) => `w${n} `).join('');
+}
+
+export function under(ref: AttemptRef): number[] {
+  return markedProcesses()
+    .filter(({ mark }) => mark === `${ref.turnId}.1`)
+    .map(({ pid }) => pid);
+}

@@ -1,0 +1,72 @@
+/** Conversations that Temporal has lost are started again from the store, and only those. */
+import { afterAll, beforeAll, expect, test } from 'vitest';
+
+import { Reviver } from '../../src/revival.ts';
+import { eventually } from '../support/eventually.ts';
+import { temporalAddress, workflowBundlePath } from '../support/temporal.ts';
+import { type Harness, ran, startHarness } from './harness.ts';
+
+let harness: Harness;
+
+beforeAll(async () => {
+  harness = await startHarness({ address: temporalAddress(), bundlePath: workflowBundlePath() });
+});
+afterAll(() => harness.stop());
+
+test('one that was terminated in mid-turn runs again and goes on with its turn; one that runs is left alone', async () => {
+  const lost = await harness.start('lost');
+  const kept = await harness.start('kept');
+  const said: string[] = [];
+  const reviver = new Reviver({
+    // Pages, so that the second conversation is on the second.
+    store: { unsettled: (after) => Promise.resolve(pagesAfter(after)) },
+    client: harness.client.workflow,
+    taskQueue: harness.taskQueue,
+    log: (text) => said.push(text),
+  });
+  const ids = [lost.id, ...Array.from({ length: 199 }, () => kept.id), kept.id];
+  const pagesAfter = (after: string): string[] => (after === '' ? ids.slice(0, 200) : [kept.id]);
+
+  await kept.handle.signal('send', { requestId: 'r1', content: 'one' });
+  const running = await ran(kept.double);
+  await lost.handle.signal('send', { requestId: 'r1', content: 'one' });
+  const ref = await ran(lost.double);
+  expect(await reviver.look()).toEqual([]);
+
+  // What the store knows of it.
+  lost.double.start = {
+    ...lost.double.start,
+    state: 'processing',
+    turn: {
+      turnId: ref.turnId,
+      attempt: 1,
+      requestId: 'r1',
+      startedAt: new Date().toISOString(),
+      cancelRequested: false,
+    },
+  };
+  const { runId } = await kept.handle.describe();
+  await lost.handle.terminate('a test');
+  expect(await reviver.look()).toEqual([lost.id]);
+  expect(said).toEqual([expect.stringContaining(lost.id)]);
+  expect(await ran(lost.double, 2)).toEqual(ref);
+  expect((await kept.handle.describe()).runId).toBe(runId);
+  expect(await reviver.look()).toEqual([]);
+  lost.double.end(ref);
+  kept.double.end(running);
+  const current = harness.client.workflow.getHandle(lost.handle.workflowId);
+  await eventually(
+    async () => (await current.query<{ state: string }>('snapshot')).state === 'idle',
+  );
+});
+
+test('one that Temporal has never heard of is started', async () => {
+  const reviver = new Reviver({
+    store: { unsettled: () => Promise.resolve(['unheard-of']) },
+    client: harness.client.workflow,
+    taskQueue: harness.taskQueue,
+    log: () => undefined,
+  });
+  expect(await reviver.look()).toEqual(['unheard-of']);
+  await harness.client.workflow.getHandle('conversation:unheard-of').terminate();
+});
