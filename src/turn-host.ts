@@ -11,8 +11,10 @@ import { mkdirSync } from 'node:fs';
 import { WorkflowClient } from '@temporalio/client';
 import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
 
-import { type AttemptRef, Custody, type CustodyLog } from './activities/custody.ts';
+import type { CustodyLog } from './activities/custody-settings.ts';
+import { Custody } from './activities/custody.ts';
 import { hasLostCustodyOfHost, takeCustodyOfHost } from './activities/eviction.ts';
+import type { AttemptRef } from './activities/live-turn.ts';
 import { createClaimActivities, createTurnActivities } from './activities/turns.ts';
 import { loadConfig, ownEnvironment, silenceLimitMs } from './config.ts';
 import { conversationWorkflowId } from './contracts/ids.ts';

@@ -14,13 +14,11 @@
  * What can die when: see docs/seam.md.
  */
 import { randomUUID } from 'node:crypto';
-import { readdirSync, rmSync } from 'node:fs';
 import { uptime } from 'node:os';
-import { join } from 'node:path';
 
 import { isHoldfastError, HoldfastError } from '../contracts/errors.ts';
-import type { NewEvent, OutcomeName, PhaseName } from '../contracts/events.ts';
-import { appendKey, attemptKey, conversationStream, parseAttemptKey } from '../contracts/ids.ts';
+import type { NewEvent } from '../contracts/events.ts';
+import { appendKey, attemptKey, conversationStream } from '../contracts/ids.ts';
 import type { ApprovalDecision, Provider, ProviderReport } from '../contracts/provider-events.ts';
 import {
   coalesce,
@@ -28,84 +26,38 @@ import {
   forceEnd,
   newRecording,
   phaseOf,
-  record,
-  type Recording,
   recordingOfView,
   requestCancel,
   resolveApproval,
 } from '../domain/segments.ts';
 import { allowedEnvironment } from '../providers/process/environment.ts';
+import { bootId } from '../providers/process/process-table.ts';
+import { Spool, type SpoolSpec } from '../providers/process/spool.ts';
+import type { AttemptRow, ConversationRow, Store } from '../store/port.ts';
+import { type AdoptingCustody, Adoption, spoolNames } from './adoption.ts';
 import {
-  bootId,
-  markedProcesses,
-  processFacts,
-  signalProcess,
-} from '../providers/process/process-table.ts';
-import { type RecordedCall, Spool, type SpoolSpec } from '../providers/process/spool.ts';
-import type { Room } from '../store/disk-room.ts';
-import type { AttemptRow, ConversationRow, Fence, Store } from '../store/port.ts';
+  endOf,
+  exitedEnd,
+  pastLimit,
+  recordOrForce,
+  startFailed,
+  STORAGE_FULL,
+} from './attempt-ends.ts';
+import type { CustodyEvents, CustodyLog, CustodySettings } from './custody-settings.ts';
+import {
+  type AttemptEnd,
+  type AttemptRef,
+  type AttemptStatus,
+  isIdle,
+  type LiveSession,
+  type LiveTurn,
+} from './live-turn.ts';
+import { cpuMsUnder, killUnder, processesUnder } from './marks.ts';
 import { type ProcessEnd, Session, type SessionListener } from './session.ts';
-import { type Silence, SilenceClock, type SilenceLimitsOfPhase } from './silence.ts';
+import { type Silence, SilenceClock } from './silence.ts';
+import { SpoolShelf } from './spool-shelf.ts';
+import { isPassing, isStorageFull } from './write-failures.ts';
 
-export type AttemptRef = { conversationId: string; turnId: string; attempt: number };
-
-export type AttemptEnd = { outcome: OutcomeName; cause: string | null };
-
-/** What a heartbeat tells: for the Temporal Web UI and `holdfast status`. */
-export type AttemptStatus = {
-  spoolOffset: number;
-  lastOutputAt: string;
-  pid: number | null;
-  phase: PhaseName | 'starting';
-};
-
-export type CustodySettings = {
-  host: string;
-  spoolRoot: string;
-  /** The engine's own environment; providers see an allowlisted part of it. */
-  environment: Readonly<Record<string, string | undefined>>;
-  cancelGraceMs: number;
-  termGraceMs: number;
-  sessionIdleMs: number;
-  sessionLimit: number;
-  sessionSpoolLimitBytes: number;
-  lineLimitBytes: number;
-  /** Limits of the silence clock. */
-  silence: (subject: { provider: string; phase: PhaseName }) => SilenceLimitsOfPhase;
-  /** A look at the disks of the store and the spools. */
-  room: () => Room;
-  turnLimitMs: number;
-};
-
-/** What others are told, when they want to know; nothing waits for it. */
-export type CustodyEvents = {
-  /** A turn's provider has fallen silent, or says something again. */
-  onQuiet?: (turn: AttemptRef & { quiet: boolean }) => void;
-  /** Another process has this host's custody: this one must stop. */
-  onSuperseded?: () => void;
-};
-
-export type CustodyLog = (level: 'info' | 'warn' | 'error', text: string, facts?: object) => void;
-
-/** Ended spools that are kept for whoever wants to look; none above this size. */
-const KEPT_SPOOLS = 20;
-const KEPT_SPOOL_BYTES = 8 * 1024 * 1024;
-/** Linux counts CPU time for /proc in hundredths of a second on every architecture. */
-const MS_PER_TICK = 10;
-/** An attempt that changes hands this often within this time, with no word of its provider, is ended: it may be what kills its hosts. */
-const RECOVERY_LIMIT = 20;
-const RECOVERY_WINDOW_MS = 600_000;
-/** Events of a turn that say nothing about its provider. */
-const SIGNLESS: ReadonlySet<string> = new Set([
-  'chat.quiet',
-  'chat.cancelling',
-  'chat.queued',
-  'notice',
-]);
-/** A warm session without a turn is taken over only when its driver is rebuilt in a blink. */
-const IDLE_ADOPT_LIMIT_BYTES = 4 * 1024 * 1024;
-/** Tries to take over one spool while the store is busy or full. */
-const ADOPTION_TRIES = 5;
 /** Longest wait for a killed process to be accounted for. */
 const GONE_LIMIT_MS = 5_000;
 const GONE_LOOK_MS = 10;
@@ -115,60 +67,6 @@ const HOPELESS_TRIES = 3;
 const START_LIMIT_MS = 30_000;
 /** A step of a cancel is recorded before it is taken, unless the store takes longer than this: it may be full for hours. */
 const STEP_RECORD_LIMIT_MS = 1_000;
-
-const STORAGE_FULL: ForcedEnd = {
-  outcome: 'interrupted',
-  cause: 'storage_full',
-  message: 'The disk is full; the provider was stopped. What it had said is kept.',
-};
-
-type LiveTurn = {
-  ref: AttemptRef;
-  requestId: string | null;
-  key: string;
-  fence: Fence;
-  recording: Recording;
-  session: LiveSession;
-  /** Granted custody; until then nothing may be appended. */
-  claimed: Promise<unknown>;
-  lastOutputAt: string;
-  /** When it must be over, in seconds of the machine's uptime. */
-  overAtUptime: number;
-  /** Where its bytes begin in the spool, and how far they are in the log. */
-  from: number;
-  spoolOffset: number;
-  /** How it ends when its process ends first. */
-  forced: ForcedEnd | null;
-  ladder: Promise<void> | null;
-  /** Runs from the moment the prompt is handed over. */
-  clock: SilenceClock | null;
-  /** The append that was begun last. */
-  writes: Promise<unknown>;
-  /** An append of it was refused for good: what follows would have a hole before it, so nothing but its end is recorded. */
-  broken: boolean;
-  /** For the evidence of a silence: the last event, and the CPU time used when it was last looked at. */
-  lastEvent: string | null;
-  cpuMark: { ticks: number; at: string };
-  ended: PromiseWithResolvers<AttemptEnd>;
-};
-
-type LiveSession = {
-  conversationId: string;
-  session: Session;
-  /** Has taken the session, and its prompt has not been handed over. */
-  starting: LiveTurn | null;
-  /** Runs on it: what the provider reports belongs to this turn. */
-  turn: LiveTurn | null;
-  idleSince: number;
-  /** Signals are being sent to it: no further turn, whatever it still says. */
-  doomed: boolean;
-  /** Set once the process is being ended. */
-  ending: Promise<void> | null;
-  /** Resolves when the process has ended and everything of it is recorded, or when it was let go. */
-  gone: PromiseWithResolvers<void>;
-  /** The provider's session id, when it was told before a turn had begun. */
-  unsavedSessionId: string | null;
-};
 
 type Starting = { promise: Promise<AttemptEnd>; cancelBy: string | null };
 
@@ -182,8 +80,7 @@ export class Custody {
   readonly #turns = new Map<string, LiveTurn>();
   readonly #starting = new Map<string, Starting>();
   readonly #closed = new AbortController();
-  /** Spools of ended processes, oldest first. */
-  #kept: Spool[] = [];
+  readonly #shelf = new SpoolShelf();
 
   constructor(parts: {
     store: Store;
@@ -283,7 +180,8 @@ export class Custody {
     const nowMs = performance.now();
     const uptimeSeconds = uptime();
     for (const turn of this.#turns.values())
-      if (uptimeSeconds > turn.overAtUptime) this.#startLadder(turn, this.#timeLimit());
+      if (uptimeSeconds > turn.overAtUptime)
+        this.#startLadder(turn, pastLimit(this.#settings.turnLimitMs));
     if (this.#turns.size > 0 && this.#settings.room().level === 'exhausted')
       for (const turn of this.#turns.values()) this.#startLadder(turn, STORAGE_FULL);
     for (const live of this.#sessions.values()) {
@@ -311,263 +209,33 @@ export class Custody {
     this.#turns.clear();
   }
 
-  /**
-   * Takes over what an earlier process of this host left: every spool with a process, every attempt of this host without
-   * an end. To be called once, before anything is run.
-   */
+  /** Takes over what an earlier process of this host left. To be called once, before anything is run. */
   async adopt(): Promise<{ attempts: number; sessions: number }> {
-    const running = new Map<string, AttemptRow[]>();
-    // One that was never claimed has nothing here: it begins when Temporal asks.
-    for (const row of await this.#store.runningAttempts(this.host))
-      if (row.place !== null)
-        running.set(row.place.spool, [...(running.get(row.place.spool) ?? []), row]);
-    const ended: Spool[] = [];
-    await Promise.all(
-      this.#spoolNames().map(async (name) => {
-        const spool = Spool.open({ root: this.#settings.spoolRoot, name });
-        const rows = running.get(name) ?? [];
-        running.delete(name);
-        if (spool === null) this.#discardFolder(name);
-        else if (!(await this.#adoptOrEnd(spool, rows[0] ?? null))) ended.push(spool);
-      }),
-    );
-    for (const rows of running.values())
-      for (const row of rows) await this.#endLost(row, 'spool_lost', 'Its spool is gone.');
-    this.#keepNewest(ended);
-    await this.#sweepStrays();
+    const custody: AdoptingCustody = {
+      newSession: (parts) => this.#newSession(parts),
+      newTurn: (parts) => this.#newTurn(parts),
+      newClock: (turn) => this.#newClock(turn),
+      sessionOf: (conversationId) => this.#sessions.get(conversationId),
+      hold: (live) => void this.#sessions.set(live.conversationId, live),
+      give: (live, turn) => this.#give(live, turn),
+      saveState: (turn) => this.#saveState(turn),
+      commit: (turn, events, offset) => this.#commit(turn, events, offset),
+      endLost: (row, cause, message) => this.#endLost(row, cause, message),
+      endSession: (live) => this.#endSession(live),
+      startLadder: (turn, end) => this.#startLadder(turn, end),
+      failed: (live, error) => this.#failed(live, error),
+      shelve: (ended) => this.#shelf.add(ended),
+      marks: () =>
+        new Set([...this.#sessions.values()].map(({ session }) => session.spool.spec.mark)),
+    };
+    await new Adoption({
+      store: this.#store,
+      providers: this.#providers,
+      settings: this.#settings,
+      log: this.#log,
+      custody,
+    }).run();
     return { attempts: this.#turns.size, sessions: this.#sessions.size };
-  }
-
-  /**
-   * P2: kills what carries the mark of one of this host's attempts and belongs to no session any more. A mark that the
-   * store does not know is another installation's, and is left alone. Each kill is a row of the conversation's log.
-   */
-  async #sweepStrays(): Promise<void> {
-    const owned = new Set(
-      [...this.#sessions.values()].map(({ session }) => session.spool.spec.mark),
-    );
-    for (const found of markedProcesses()) {
-      const key = parseAttemptKey(found.mark);
-      if (key === null || owned.has(found.mark)) continue;
-      const row = await this.#store.attempt(key.turnId, key.attempt);
-      if (row?.place?.host !== this.host || !signalProcess(found, 'SIGKILL')) continue;
-      const { conversationId, turnId, attempt } = row;
-      await this.#store.append({
-        stream: conversationStream(conversationId),
-        key: `stray:${bootId()}:${found.pid}:${found.startTime}`,
-        events: [
-          {
-            type: 'notice',
-            turnId,
-            attempt,
-            payload: {
-              code: 'stray_killed',
-              text: `Process ${found.pid}, left over from attempt ${found.mark}, was killed.`,
-            },
-          },
-        ],
-      });
-    }
-  }
-
-  /** How often this attempt has lately changed hands without a sign of the provider in between. */
-  async #attachesWithoutProgress({ conversationId, turnId }: AttemptRow): Promise<number> {
-    const stream = conversationStream(conversationId);
-    const newest = await this.#store.lastSeq(stream);
-    const { items } = await this.#store.events(stream, Math.max(0, newest - 100), 100);
-    let count = 0;
-    for (const { type, json } of items.toReversed()) {
-      const event: unknown = JSON.parse(json);
-      const { turnId: of, at } = Object.assign({ turnId: '', at: '' }, event);
-      if (of !== turnId || SIGNLESS.has(type)) continue;
-      const recent = Date.now() - Date.parse(at) < RECOVERY_WINDOW_MS;
-      if (type !== 'chat.attached' || !recent) break;
-      count += 1;
-    }
-    return count;
-  }
-
-  /** As {@link #adoptSpool}; a spool that cannot be adopted ends alone, and does not take this host's other turns with it. */
-  async #adoptOrEnd(spool: Spool, row: AttemptRow | null): Promise<boolean> {
-    for (let tries = 1; ; tries += 1) {
-      try {
-        return await this.#adoptSpool(spool, row);
-      } catch (error) {
-        this.#log('error', 'a spool could not be adopted', {
-          spool: spool.name,
-          error: error instanceof Error ? (error.stack ?? error.message) : String(error),
-        });
-        if (isHoldfastError(error) && error.code === 'fenced') return false;
-        // Nothing can run before there is room, and what the spool holds is not given up for that.
-        if (isStorageFull(error) || (isPassing(error) && tries < ADOPTION_TRIES)) {
-          await new Promise((resolve) => setTimeout(resolve, Math.min(200 * 2 ** tries, 2_000)));
-          continue;
-        }
-      }
-      break;
-    }
-    this.#sweepMark(spool.spec.mark);
-    if (row !== null)
-      await this.#endLost(
-        row,
-        'internal_error',
-        'It could not be taken over; the log says why.',
-      ).catch((error: unknown) =>
-        this.#log('error', 'its end could not be recorded', { error: String(error) }),
-      );
-    return false;
-  }
-
-  /** Adopts one spool; false when nothing of it goes on (it may be removed some day). */
-  async #adoptSpool(spool: Spool, row: AttemptRow | null): Promise<boolean> {
-    const provider = this.#providers.get(spool.spec.providerId);
-    const calls = spool.calls();
-    const key = row === null ? null : attemptKey(row.turnId, row.attempt);
-    const begun = calls.find(({ call }) => call.type === 'begin' && call.attemptKey === key);
-    const alive = spool.isAlive();
-    // An attempt that was claimed but never begun starts again when Temporal asks: nothing was sent.
-    if (provider === undefined || (begun === undefined && !alive)) return false;
-    if (row === null && spool.outSize() > IDLE_ADOPT_LIMIT_BYTES) {
-      // Reading all of it would hold up the turns; the next turn resumes the provider's session in a new process.
-      const live = this.#newSession({ spool, provider, adopted: true });
-      live.session.detach();
-      live.gone.resolve();
-      // Awaited: a turn that comes now must not find two processes of one provider session.
-      await this.#endSession(live);
-      return false;
-    }
-    if (row === null || begun === undefined || key === null) {
-      await this.#adoptIdle(spool, provider, calls);
-      return true;
-    }
-    await this.#adoptTurn({ spool, provider, calls, begun, row, key });
-    return true;
-  }
-
-  /** A warm session between turns: it keeps its process, and what it deliberately runs in the background. */
-  async #adoptIdle(spool: Spool, provider: Provider, calls: RecordedCall[]): Promise<void> {
-    const live = this.#newSession({ spool, provider, adopted: true });
-    await this.#replay(live, calls, () => undefined);
-    live.session.resume();
-    // Two live spools of one conversation: only the newest is its session.
-    if (this.#sessions.has(spool.spec.conversationId)) void this.#endSession(live);
-    else this.#sessions.set(spool.spec.conversationId, live);
-  }
-
-  async #adoptTurn(found: {
-    spool: Spool;
-    provider: Provider;
-    calls: RecordedCall[];
-    begun: RecordedCall;
-    row: AttemptRow;
-    key: string;
-  }): Promise<void> {
-    const { spool, row, key, begun } = found;
-    const { upSeconds } = begun;
-    const { conversationId, turnId, attempt, requestId } = row;
-    // Before anything that this spool may make fail: else it would end host after host.
-    if ((await this.#attachesWithoutProgress(row)) >= RECOVERY_LIMIT) {
-      const message = `It was taken over ${RECOVERY_LIMIT} times without a sign of the provider; it was stopped.`;
-      await this.#endLost(row, 'recovery_budget', message);
-      return;
-    }
-    const scope = { turnId, attempt, ...(requestId === null ? {} : { requestId }) };
-    const claim = await this.#store.claim({
-      conversationId,
-      turnId,
-      attempt,
-      host: this.host,
-      place: null,
-      events: (epoch) => [
-        {
-          type: 'chat.attached',
-          ...scope,
-          payload: { epoch, host: this.host, cause: 'turn_host_restarted' },
-        },
-      ],
-    });
-    const live = this.#newSession({ spool, provider: found.provider, adopted: true });
-    const turn = this.#newTurn({ row, key, live });
-    turn.fence.epoch = claim.epoch;
-    turn.spoolOffset = claim.spoolOffset;
-    if (upSeconds !== undefined && spool.spec.bootId === bootId())
-      turn.overAtUptime = upSeconds + this.#settings.turnLimitMs / 1_000;
-    const pending: NewEvent[] = [];
-    const answered = new Set<string>();
-    let active = false;
-    let heard = false;
-    await this.#replay(live, found.calls, (step) => {
-      if (step.type === 'call') {
-        active = step.call.attemptKey === key;
-        if (!active) return;
-        if (step.call.type === 'cancel') requestCancel(turn.recording, row.cancelBy ?? 'user');
-        if (step.call.type === 'answer') {
-          const { approvalId, decision } = step.call;
-          resolveApproval(turn.recording, { approvalId, decision, by: 'user' });
-          answered.add(approvalId);
-        }
-        return;
-      }
-      if (!active) return;
-      heard ||= step.reports.some(({ type }) => type !== 'session');
-      const events = step.reports.flatMap((report) => record(turn.recording, report));
-      // What lies before the stored offset is in the log already (F2).
-      if (step.offset > claim.spoolOffset) pending.push(...events);
-    });
-    const other = this.#sessions.get(conversationId);
-    if (other !== undefined) void this.#endSession(other);
-    this.#sessions.set(conversationId, live);
-    live.starting = null;
-    live.turn = turn;
-    this.#turns.set(key, turn);
-    this.#saveState(turn);
-    await this.#commit(turn, pending, live.session.fedOffset);
-    if (turn.recording.ended) {
-      live.session.resume();
-      return;
-    }
-    turn.clock = this.#newClock(turn);
-    // A word about itself (its session id) shows that the provider runs, not that it has its prompt.
-    if (!begun.sent && !heard) {
-      turn.forced = {
-        outcome: 'interrupted',
-        cause: 'prompt_unconfirmed',
-        message: 'The turn host died while it handed over the prompt; it is not sent twice.',
-      };
-      void this.#endSession(live);
-    }
-    if (row.cancelBy !== null) this.#startLadder(turn, { outcome: 'cancelled', by: row.cancelBy });
-    live.session.resume();
-    // Not awaited: a process that reads nothing, or is gone, must not hold up the others.
-    this.#repeatAnswers(turn, answered).catch((error: unknown) => this.#failed(live, error));
-  }
-
-  /** Rebuilds the driver; a session that fails at it is let go. */
-  async #replay(live: LiveSession, ...replay: Parameters<Session['replay']>): Promise<void> {
-    try {
-      await live.session.replay(...replay);
-    } catch (error) {
-      live.session.detach();
-      throw error;
-    }
-  }
-
-  /** Gives the provider the decisions that were recorded but never handed over. */
-  async #repeatAnswers(turn: LiveTurn, answered: ReadonlySet<string>): Promise<void> {
-    for (const approvalId of Array.from(turn.recording.openApprovals)) {
-      if (answered.has(approvalId)) continue;
-      const row = await this.#store.approval(turn.ref.conversationId, approvalId);
-      if (row === null || row.decision === null || row.decision === 'withdrawn') continue;
-      const { decision, by } = row;
-      resolveApproval(turn.recording, { approvalId, decision, by: by ?? 'user' });
-      await turn.session.session.call({
-        type: 'answer',
-        attemptKey: turn.key,
-        approvalId,
-        decision,
-        message: null,
-      });
-    }
   }
 
   async #begin(ref: AttemptRef, key: string): Promise<AttemptEnd> {
@@ -674,9 +342,9 @@ export class Custody {
     }
     this.#makeRoom();
     // Begun again: whatever an earlier start left must be gone first. A look at every process costs some 10 ms.
-    if (row.place !== null || this.#spoolNames().includes(key)) this.#sweepMark(key);
-    // Its folder is made anew: an earlier one of that name must not be tidied away later.
-    this.#kept = this.#kept.filter(({ name }) => name !== key);
+    if (row.place !== null || spoolNames(this.#settings.spoolRoot).includes(key))
+      this.#killUnder(key);
+    this.#shelf.forget(key);
     const resume = provider.capabilities.resume ? conversation.providerSessionId : null;
     const spec = {
       workspacePath: conversation.workspacePath,
@@ -743,9 +411,7 @@ export class Custody {
     const cancelBy = this.#cancelledBy(turn.key, row);
     // Cancelled before the prompt was sent: the session did nothing for this turn and may stay.
     if (cancelBy !== null) return this.#endTurn(turn, { outcome: 'cancelled', by: cancelBy });
-    this.#turns.set(turn.key, turn);
-    live.starting = null;
-    live.turn = turn;
+    this.#give(live, turn);
     turn.clock = this.#newClock(turn);
     const { session } = live;
     session
@@ -753,6 +419,13 @@ export class Custody {
       .catch((error: unknown) => this.#failed(live, error));
     if (live.unsavedSessionId !== null) await this.#saveSessionId(turn, live.unsavedSessionId);
     return turn.ended.promise;
+  }
+
+  /** What the session's provider says is this turn's from now on. */
+  #give(live: LiveSession, turn: LiveTurn): void {
+    live.starting = null;
+    live.turn = turn;
+    this.#turns.set(turn.key, turn);
   }
 
   /** Asks for custody; {@link #claimed} waits for it. */
@@ -799,7 +472,7 @@ export class Custody {
       writes: Promise.resolve(),
       broken: false,
       lastEvent: null,
-      cpuMark: { ticks: 0, at: now() },
+      cpuMark: { usedMs: 0, at: now() },
       ended,
     };
     parts.live.starting = turn;
@@ -914,7 +587,7 @@ export class Custody {
   }
 
   async #endUnstarted(row: AttemptRow, key: string, end?: ForcedEnd): Promise<AttemptEnd> {
-    this.#sweepMark(row.place?.spool ?? key);
+    this.#killUnder(row.place?.spool ?? key);
     const { turnId, attempt, requestId } = row;
     const by = this.#cancelledBy(key, row) ?? 'user';
     const view = await this.#store.snapshot(row.conversationId, 1_000);
@@ -955,8 +628,7 @@ export class Custody {
     }
     live.session.detach();
     live.gone.resolve();
-    if (live.session.fedOffset > KEPT_SPOOL_BYTES) live.session.spool.remove();
-    else this.#keepNewest([live.session.spool]);
+    this.#shelf.add([live.session.spool]);
   }
 
   #forget(live: LiveSession): void {
@@ -972,7 +644,7 @@ export class Custody {
       phase: () => phaseOf(turn.recording),
       isBehind: () => turn.session.session.isBehind(),
       onMark: () => {
-        turn.cpuMark = { ticks: cpuTicksUnder(mark), at: now() };
+        turn.cpuMark = { usedMs: cpuMsUnder(mark), at: now() };
       },
       onQuiet: (silence) => {
         this.#sayQuiet(turn, silence).catch((error: unknown) => this.#failed(turn.session, error));
@@ -999,7 +671,7 @@ export class Custody {
       lastOutputAt: turn.lastOutputAt,
       processAlive: session.spool.isAlive(),
       pid: session.identity?.pid ?? null,
-      cpuMsUsed: (cpuTicksUnder(mark) - turn.cpuMark.ticks) * MS_PER_TICK,
+      cpuMsUsed: cpuMsUnder(mark) - turn.cpuMark.usedMs,
       cpuMsUsedSince: turn.cpuMark.at,
       processes: processesUnder(mark).length,
     };
@@ -1012,15 +684,6 @@ export class Custody {
         },
       ],
     });
-  }
-
-  #timeLimit(): ForcedEnd {
-    const hours = Math.round(this.#settings.turnLimitMs / 360_000) / 10;
-    return {
-      outcome: 'interrupted',
-      cause: 'time_limit',
-      message: `The turn ran for ${hours} hours, the most a turn may; the provider was stopped.`,
-    };
   }
 
   #startLadder(turn: LiveTurn, end: ForcedEnd): void {
@@ -1187,6 +850,11 @@ export class Custody {
     return live.ending;
   }
 
+  #killUnder(mark: string): void {
+    const pids = killUnder(mark);
+    if (pids.length > 0) this.#log('warn', 'killed stray processes', { pids, mark });
+  }
+
   /** Ends the session that has been idle longest, when there are as many as may be. */
   #makeRoom(): void {
     if (this.#sessions.size < this.#settings.sessionLimit) return;
@@ -1195,64 +863,6 @@ export class Custody {
       .toSorted((a, b) => a.idleSince - b.idleSince)[0];
     if (idle !== undefined) void this.#endSession(idle);
   }
-
-  #sweepMark(mark: string): void {
-    for (const found of markedProcesses())
-      if (found.mark === mark && signalProcess(found, 'SIGKILL'))
-        this.#log('warn', 'killed a stray process', { pid: found.pid, mark });
-  }
-
-  #spoolNames(): string[] {
-    return readdirSync(this.#settings.spoolRoot).filter((name) => parseAttemptKey(name) !== null);
-  }
-
-  /** A folder without a readable spec: it was being made when its maker died; nothing was started in it. */
-  #discardFolder(name: string): void {
-    this.#sweepMark(name);
-    rmSync(join(this.#settings.spoolRoot, name), { recursive: true, force: true });
-  }
-
-  /** Removes ended spools but the newest few. */
-  #keepNewest(candidates: readonly Spool[]): void {
-    this.#kept.push(
-      ...candidates.toSorted((a, b) => (a.spec.createdAt < b.spec.createdAt ? -1 : 1)),
-    );
-    for (const spool of this.#kept.splice(0, Math.max(0, this.#kept.length - KEPT_SPOOLS)))
-      spool.remove();
-  }
-}
-
-/**
- * The events of one report. A provider that obeys our stop of a silent turn says "cancelled"; nobody cancelled it, so it
- * ends by the reason for which it was stopped.
- */
-function recordOrForce(turn: LiveTurn, report: ProviderReport): NewEvent[] {
-  const stopped = report.type === 'end' && report.end.outcome === 'cancelled';
-  return stopped && turn.forced?.outcome === 'interrupted'
-    ? forceEnd(turn.recording, turn.forced)
-    : record(turn.recording, report);
-}
-
-function processesUnder(mark: string): number[] {
-  return markedProcesses()
-    .filter((found) => found.mark === mark)
-    .map(({ pid }) => pid);
-}
-
-function cpuTicksUnder(mark: string): number {
-  return processesUnder(mark).reduce((sum, pid) => sum + (processFacts(pid)?.cpuTicks ?? 0), 0);
-}
-
-/** The store's word for it, or the file system's. */
-function isStorageFull(error: unknown): boolean {
-  if (isHoldfastError(error)) return error.code === 'storage_full';
-  const code = error instanceof Error && 'code' in error ? error.code : null;
-  return code === 'ENOSPC' || code === 'EDQUOT';
-}
-
-/** Whether the same write may succeed later: the disk is full, or another process holds the database. */
-function isPassing(error: unknown): boolean {
-  return isStorageFull(error) || (isHoldfastError(error) && error.code === 'internal');
 }
 
 function pause(ms: number): Promise<void> {
@@ -1261,54 +871,8 @@ function pause(ms: number): Promise<void> {
   });
 }
 
-function isIdle(live: LiveSession): boolean {
-  const { turn, starting, doomed, ending, session } = live;
-  return turn === null && starting === null && !doomed && ending === null && !session.hasEnded;
-}
-
-/** The end that these events hold, or null. */
-function endOf(events: readonly NewEvent[]): AttemptEnd | null {
-  for (const event of events)
-    switch (event.type) {
-      case 'chat.done':
-        return { outcome: 'completed', cause: null };
-      case 'chat.error':
-        return { outcome: 'failed', cause: event.payload.code };
-      case 'chat.cancelled':
-        return { outcome: 'cancelled', cause: event.payload.by };
-      case 'chat.interrupted':
-        return { outcome: 'interrupted', cause: event.payload.cause };
-      default:
-    }
-  return null;
-}
-
 function now(): string {
   return new Date().toISOString();
-}
-
-function startFailed(text: string): ForcedEnd {
-  return { outcome: 'failed', code: 'provider_start_failed', message: text };
-}
-
-function exitedEnd(live: LiveSession, end: ProcessEnd): ForcedEnd {
-  const { spool } = live.session;
-  if (end.startError !== null) return startFailed(end.startError);
-  const tail = end.stderrTail.trim().slice(-2_000);
-  const said = tail === '' ? '' : ` It said: ${tail}`;
-  if (end.exitCode === null && spool.spec.bootId !== bootId())
-    return {
-      outcome: 'interrupted',
-      cause: 'host_rebooted',
-      message: `The machine was restarted while the turn ran.${said}`,
-    };
-  if (end.exitCode === null)
-    return { outcome: 'interrupted', cause: 'provider_died', message: `The provider died.${said}` };
-  return {
-    outcome: 'interrupted',
-    cause: 'provider_exited',
-    message: `The provider exited with code ${end.exitCode} before it ended the turn.${said}`,
-  };
 }
 
 async function endsWithin(turn: LiveTurn, timeoutMs: number): Promise<boolean> {

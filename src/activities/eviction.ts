@@ -9,7 +9,7 @@ import {
   type ProcessIdentity,
   signalProcess,
 } from '../providers/process/process-table.ts';
-import type { CustodyLog } from './custody.ts';
+import type { CustodyLog } from './custody-settings.ts';
 
 /** How long a killed process may take to be gone. */
 const GONE_WITHIN_MS = 5_000;

@@ -17,12 +17,11 @@ import type { Provider, ProviderDriver, ProviderReport } from '../contracts/prov
 import { LineSplitter } from '../providers/process/line-splitter.ts';
 import {
   isSameProcess,
-  markedProcesses,
   type ProcessIdentity,
   signalGroup,
-  signalProcess,
 } from '../providers/process/process-table.ts';
 import type { DriverCall, RecordedCall, Spool } from '../providers/process/spool.ts';
+import { killUnder } from './marks.ts';
 
 /** Bytes read from a spool at once; what they hold becomes one append. */
 const READ_BYTES = 256 * 1024;
@@ -231,10 +230,7 @@ export class Session {
 
   /** Kills everything that carries this session's mark, wherever it has moved itself. Returns the pids. */
   sweep(): number[] {
-    const { mark } = this.spool.spec;
-    return markedProcesses()
-      .filter((found) => found.mark === mark && signalProcess(found, 'SIGKILL'))
-      .map((found) => found.pid);
+    return killUnder(this.spool.spec.mark);
   }
 
   /** TERM, then KILL, then the sweep. Returns when the process is gone. */

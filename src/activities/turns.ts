@@ -9,7 +9,8 @@ import { ApplicationFailure } from '@temporalio/common';
 
 import { isHoldfastError } from '../contracts/errors.ts';
 import type { ApprovalDecision } from '../contracts/provider-events.ts';
-import type { AttemptEnd, AttemptRef, Custody } from './custody.ts';
+import type { Custody } from './custody.ts';
+import type { AttemptEnd, AttemptRef } from './live-turn.ts';
 
 export type TurnActivities = ReturnType<typeof createTurnActivities>;
 export type ClaimActivities = ReturnType<typeof createClaimActivities>;

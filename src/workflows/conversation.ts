@@ -23,7 +23,7 @@ import {
   workflowInfo,
 } from '@temporalio/workflow';
 
-import type { AttemptEnd, AttemptRef } from '../activities/custody.ts';
+import type { AttemptEnd, AttemptRef } from '../activities/live-turn.ts';
 import type { RecordActivities, RecordAnswer } from '../activities/records.ts';
 import type { ClaimActivities, TurnActivities } from '../activities/turns.ts';
 import { attemptKey } from '../contracts/ids.ts';

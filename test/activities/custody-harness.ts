@@ -5,12 +5,9 @@ import { join } from 'node:path';
 
 import { afterEach, beforeEach } from 'vitest';
 
-import {
-  type AttemptRef,
-  Custody,
-  type CustodyEvents,
-  type CustodySettings,
-} from '../../src/activities/custody.ts';
+import type { CustodyEvents, CustodySettings } from '../../src/activities/custody-settings.ts';
+import { Custody } from '../../src/activities/custody.ts';
+import type { AttemptRef } from '../../src/activities/live-turn.ts';
 import type { Event, NewEvent } from '../../src/contracts/events.ts';
 import { conversationStream } from '../../src/contracts/ids.ts';
 import type { Provider } from '../../src/contracts/provider-events.ts';

@@ -5,7 +5,7 @@ import { DatabaseSync } from 'node:sqlite';
 
 import { describe, expect, onTestFinished, test } from 'vitest';
 
-import type { AttemptRef } from '../../src/activities/custody.ts';
+import type { AttemptRef } from '../../src/activities/live-turn.ts';
 import type { Room } from '../../src/store/disk-room.ts';
 import type { Store } from '../../src/store/port.ts';
 import { openSqliteStore } from '../../src/store/sqlite/store.ts';

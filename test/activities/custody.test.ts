@@ -5,7 +5,7 @@ import { join } from 'node:path';
 
 import { describe, expect, test } from 'vitest';
 
-import type { CustodySettings } from '../../src/activities/custody.ts';
+import type { CustodySettings } from '../../src/activities/custody-settings.ts';
 import type { SilenceLimitsOfPhase } from '../../src/activities/silence.ts';
 import { conversationStream } from '../../src/contracts/ids.ts';
 import type { Provider } from '../../src/contracts/provider-events.ts';

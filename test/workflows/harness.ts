@@ -6,7 +6,7 @@ import { randomUUID } from 'node:crypto';
 import { Client, Connection, type WorkflowHandle } from '@temporalio/client';
 import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
 
-import type { AttemptEnd, AttemptRef } from '../../src/activities/custody.ts';
+import type { AttemptEnd, AttemptRef } from '../../src/activities/live-turn.ts';
 import type {
   ConversationStart,
   RecordActivities,

@@ -260,8 +260,8 @@ export class Spool {
 
   /** Bytes of stdout so far. */
   outSize(): number {
-    this.#outDescriptor ??= openSync(join(this.path, 'out.jsonl'), 'r');
-    return fstatSync(this.#outDescriptor).size;
+    if (this.#outDescriptor !== null) return fstatSync(this.#outDescriptor).size;
+    return statSync(join(this.path, 'out.jsonl'), { throwIfNoEntry: false })?.size ?? 0;
   }
 
   /** Cuts an err.log that has grown past its limit to its tail. */

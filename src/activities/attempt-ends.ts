@@ -1,0 +1,76 @@
+/** How an attempt ends when its provider did not say so itself, and what its events say of its end. */
+import type { NewEvent } from '../contracts/events.ts';
+import type { ProviderReport } from '../contracts/provider-events.ts';
+import { type ForcedEnd, forceEnd, record } from '../domain/segments.ts';
+import { bootId } from '../providers/process/process-table.ts';
+import type { AttemptEnd, LiveSession, LiveTurn } from './live-turn.ts';
+import type { ProcessEnd } from './session.ts';
+
+export const STORAGE_FULL: ForcedEnd = {
+  outcome: 'interrupted',
+  cause: 'storage_full',
+  message: 'The disk is full; the provider was stopped. What it had said is kept.',
+};
+
+/** For a turn that has run for `limitMs`. */
+export function pastLimit(limitMs: number): ForcedEnd {
+  const hours = Math.round(limitMs / 360_000) / 10;
+  return {
+    outcome: 'interrupted',
+    cause: 'time_limit',
+    message: `The turn ran for ${hours} hours, the most a turn may; the provider was stopped.`,
+  };
+}
+
+/**
+ * The events of one report. A provider that obeys our stop of a silent turn says "cancelled"; nobody cancelled it, so it
+ * ends by the reason for which it was stopped.
+ */
+export function recordOrForce(turn: LiveTurn, report: ProviderReport): NewEvent[] {
+  const stopped = report.type === 'end' && report.end.outcome === 'cancelled';
+  return stopped && turn.forced?.outcome === 'interrupted'
+    ? forceEnd(turn.recording, turn.forced)
+    : record(turn.recording, report);
+}
+
+/** The end that these events hold, or null. */
+export function endOf(events: readonly NewEvent[]): AttemptEnd | null {
+  for (const event of events)
+    switch (event.type) {
+      case 'chat.done':
+        return { outcome: 'completed', cause: null };
+      case 'chat.error':
+        return { outcome: 'failed', cause: event.payload.code };
+      case 'chat.cancelled':
+        return { outcome: 'cancelled', cause: event.payload.by };
+      case 'chat.interrupted':
+        return { outcome: 'interrupted', cause: event.payload.cause };
+      default:
+    }
+  return null;
+}
+
+export function startFailed(text: string): ForcedEnd {
+  return { outcome: 'failed', code: 'provider_start_failed', message: text };
+}
+
+/** The process is gone without a word of its end. */
+export function exitedEnd(live: LiveSession, end: ProcessEnd): ForcedEnd {
+  const { spool } = live.session;
+  if (end.startError !== null) return startFailed(end.startError);
+  const tail = end.stderrTail.trim().slice(-2_000);
+  const said = tail === '' ? '' : ` It said: ${tail}`;
+  if (end.exitCode === null && spool.spec.bootId !== bootId())
+    return {
+      outcome: 'interrupted',
+      cause: 'host_rebooted',
+      message: `The machine was restarted while the turn ran.${said}`,
+    };
+  if (end.exitCode === null)
+    return { outcome: 'interrupted', cause: 'provider_died', message: `The provider died.${said}` };
+  return {
+    outcome: 'interrupted',
+    cause: 'provider_exited',
+    message: `The provider exited with code ${end.exitCode} before it ended the turn.${said}`,
+  };
+}

@@ -1,0 +1,63 @@
+/** What runs under the mark of an attempt, wherever it has moved itself. Never by name; each pid is compared by its start time. */
+import { conversationStream, parseAttemptKey } from '../contracts/ids.ts';
+import {
+  bootId,
+  markedProcesses,
+  processFacts,
+  signalProcess,
+} from '../providers/process/process-table.ts';
+import type { Store } from '../store/port.ts';
+import { whenThereIsRoom } from './write-failures.ts';
+
+/** Linux counts CPU time for /proc in hundredths of a second on every architecture. */
+const MS_PER_TICK = 10;
+
+/** Pids under `mark`. A look at every process of the machine: some 10 ms. */
+export function processesUnder(mark: string): number[] {
+  return markedProcesses()
+    .filter((found) => found.mark === mark)
+    .map(({ pid }) => pid);
+}
+
+/** CPU time used so far by what runs under `mark`. */
+export function cpuMsUnder(mark: string): number {
+  const ticks = processesUnder(mark).map((pid) => processFacts(pid)?.cpuTicks ?? 0);
+  return ticks.reduce((sum, each) => sum + each, 0) * MS_PER_TICK;
+}
+
+/** KILL to everything under `mark`; the pids. */
+export function killUnder(mark: string): number[] {
+  return markedProcesses()
+    .filter((found) => found.mark === mark && signalProcess(found, 'SIGKILL'))
+    .map(({ pid }) => pid);
+}
+
+/**
+ * P2: kills what carries the mark of one of `host`'s attempts and is not among `owned`. A mark that the store does not
+ * know is another installation's, and is left alone. Each kill is a row of the conversation's log.
+ */
+export async function sweepStrays({
+  store,
+  host,
+  owned,
+}: {
+  store: Store;
+  host: string;
+  owned: ReadonlySet<string>;
+}): Promise<void> {
+  for (const found of markedProcesses()) {
+    const key = parseAttemptKey(found.mark);
+    if (key === null || owned.has(found.mark)) continue;
+    const row = await store.attempt(key.turnId, key.attempt);
+    if (row?.place?.host !== host || !signalProcess(found, 'SIGKILL')) continue;
+    const { conversationId, turnId, attempt } = row;
+    const text = `Process ${found.pid}, left over from attempt ${found.mark}, was killed.`;
+    await whenThereIsRoom(() =>
+      store.append({
+        stream: conversationStream(conversationId),
+        key: `stray:${bootId()}:${found.pid}:${found.startTime}`,
+        events: [{ type: 'notice', turnId, attempt, payload: { code: 'stray_killed', text } }],
+      }),
+    );
+  }
+}
