@@ -6,14 +6,18 @@
  */
 import packageFile from '../package.json' with { type: 'json' };
 import { createApp } from './api/app.ts';
+import { lateCommands } from './api/late-commands.ts';
 import { Metrics } from './api/metrics.ts';
-import { createTemporalCommands, lazyTemporalConnection } from './api/temporal-commands.ts';
 import { loadConfig, ownEnvironment } from './config.ts';
-import { announceReady, outliveFullLogs } from './process-entry.ts';
+import { announceReady, keepCompiled, outliveFullLogs } from './process-entry.ts';
 import { createProviders, describeProviders } from './providers/registry.ts';
 import { watchRoom } from './store/disk-room.ts';
 import { openStore } from './store/open.ts';
+import { whenThereIsRoom } from './store/write-failures.ts';
 import { readToken } from './supervisor/home.ts';
+
+/** Clients that lost their gateway are back within this; loading stops the event loop for some 0.2 s. */
+const LOAD_TEMPORAL_AFTER_MS = 500;
 
 outliveFullLogs();
 const config = loadConfig();
@@ -27,19 +31,29 @@ const commandDurations = metrics.histogram(
   'One attempt of a command, by what became of it.',
 );
 // Reads only: what is written is written by the workflow and the turn hosts.
-const store = await openStore({ url: config.store.url, readOnly: true });
-const connection = lazyTemporalConnection(config.temporal.connection);
+const store = await whenThereIsRoom(() => openStore({ url: config.store.url, readOnly: true }));
+// Loading the client takes a third of the start, and whoever comes back to read needs none of it.
+const temporal = lateCommands(async () => {
+  const { createTemporalCommands, lazyTemporalConnection } =
+    await import('./api/temporal-commands.ts');
+  const connection = lazyTemporalConnection(config.temporal.connection);
+  keepCompiled();
+  return {
+    close: () => connection.close(),
+    commands: createTemporalCommands({
+      connection,
+      namespace: config.temporal.namespace,
+      observe: ({ call, fate, durationMs }) =>
+        commandDurations.observe(durationMs / 1_000, { call, fate }),
+    }),
+  };
+});
 const providers = createProviders();
 const app = createApp({
   config: { ...config.api, workspaceRoots: config.turns.workspaceRoots },
   token,
   store,
-  commands: createTemporalCommands({
-    connection,
-    namespace: config.temporal.namespace,
-    observe: ({ call, fate, durationMs }) =>
-      commandDurations.observe(durationMs / 1_000, { call, fate }),
-  }),
+  commands: temporal.commands,
   providers: {
     describe: () => describeProviders({ providers, environment: ownEnvironment() }),
   },
@@ -53,9 +67,10 @@ const app = createApp({
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void stop());
 await app.listen({ host: config.api.host, port: config.api.port });
 announceReady('gateway', { addresses: app.addresses() });
+setTimeout(() => void temporal.load(), LOAD_TEMPORAL_AFTER_MS).unref();
 
 async function stop(): Promise<void> {
   await app.close();
   await store.close();
-  await connection.close();
+  await temporal.close();
 }

@@ -1,19 +1,22 @@
 /**
- * Starts again the workflows that Temporal has lost: its database is gone or was restored from an older copy, or an
- * operator has terminated one. The store knows what each was doing; a workflow begins from there by itself.
+ * Starts again the workflows that Temporal has lost: its database is gone, or an operator has terminated one. The store
+ * knows what each was doing; a workflow begins from there by itself. One that runs and believes itself idle at two looks,
+ * while the store has something for it to do (Temporal was restored from an older copy), is told to read the store.
  *
  * Without this a conversation would stand still until somebody sends to it: its turn would end in the log, and what
  * waits behind it would not start.
  */
 import type { WorkflowClient } from '@temporalio/client';
+import { defineSearchAttributeKey, SearchAttributeType } from '@temporalio/common';
 
 import { conversationWorkflowId } from './contracts/ids.ts';
-import { WORKFLOW_TYPE } from './contracts/names.ts';
+import { SEARCH_ATTRIBUTE, SIGNAL, WORKFLOW_TYPE } from './contracts/names.ts';
 import type { ConversationInputValue } from './contracts/signals.ts';
 import type { Store } from './store/port.ts';
 
 /** Between two looks. A look costs one read, and one call to Temporal for each conversation that is not idle. */
 const EVERY_MS = 15_000;
+const STATE = defineSearchAttributeKey(SEARCH_ATTRIBUTE.state, SearchAttributeType.KEYWORD);
 /** Read from the store at once. */
 const PAGE = 200;
 
@@ -23,6 +26,8 @@ export class Reviver {
   readonly #taskQueue: string;
   readonly #log: (text: string) => void;
   readonly #everyMs: number;
+  /** Idle at the last look, while the store had something for them to do: that may have been the blink between the two. */
+  #idle: ReadonlySet<string> = new Set();
   #timer: NodeJS.Timeout | null = null;
   #stopped = false;
 
@@ -55,30 +60,45 @@ export class Reviver {
     if (this.#timer !== null) clearTimeout(this.#timer);
   }
 
-  /** One look; the ids of the conversations whose workflow was started. */
+  /** One look; the ids of the conversations whose workflow was started, or told to read the store again. */
   async look(): Promise<string[]> {
     const revived: string[] = [];
+    const idle = new Set<string>();
     for (let after = ''; ;) {
       const page = await this.#store.unsettled(after, PAGE);
       for (const conversationId of page) {
         if (this.#stopped) return revived;
-        if (!(await this.#isLost(conversationId))) continue;
-        await this.#start(conversationId);
-        this.#log(`conversation ${conversationId} was lost by Temporal; it goes on from the store`);
-        revived.push(conversationId);
+        const state = await this.#stateOf(conversationId);
+        if (state === 'lost') {
+          await this.#start(conversationId);
+          this.#log(
+            `conversation ${conversationId} was lost by Temporal; it goes on from the store`,
+          );
+          revived.push(conversationId);
+        } else if (state === 'idle' && this.#idle.has(conversationId)) {
+          await this.#client
+            .getHandle(conversationWorkflowId(conversationId))
+            .signal(SIGNAL.reopen);
+          this.#log(`conversation ${conversationId} was behind its store; it reads it again`);
+          revived.push(conversationId);
+        } else if (state === 'idle') idle.add(conversationId);
       }
-      if (page.length < PAGE) return revived;
+      if (page.length < PAGE) break;
       after = page.at(-1) ?? '';
     }
+    this.#idle = idle;
+    return revived;
   }
 
-  /** Asked first, so that the log tells which were lost; a start alone would find a running one and say nothing. */
-  async #isLost(conversationId: string): Promise<boolean> {
+  /** What Temporal says. Asked before a start, so that the log tells which were lost. */
+  async #stateOf(conversationId: string): Promise<'lost' | 'idle' | 'busy'> {
     try {
       const handle = this.#client.getHandle(conversationWorkflowId(conversationId));
-      return (await handle.describe()).status.name !== 'RUNNING';
+      const { status, typedSearchAttributes } = await handle.describe();
+      if (status.name !== 'RUNNING') return 'lost';
+      return typedSearchAttributes.get(STATE) === 'idle' ? 'idle' : 'busy';
     } catch (error) {
-      if (error instanceof Error && error.name === 'WorkflowNotFoundError') return true;
+      if (error instanceof Error && error.name === 'WorkflowNotFoundError') return 'lost';
       throw error;
     }
   }

@@ -163,6 +163,7 @@ async function supervise({
     state.phase = 'stopping';
     writeDown();
     await stopAll({ children, stopSignals, say });
+    clearTimeout(owed);
     removeState({ runFolder });
   }
   return exitCode;

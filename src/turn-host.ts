@@ -8,14 +8,13 @@
  */
 import { mkdirSync } from 'node:fs';
 
-import { WorkflowClient } from '@temporalio/client';
-import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
+import type { WorkflowClient } from '@temporalio/client';
+import type { Worker } from '@temporalio/worker';
 
 import type { CustodyLog } from './activities/custody-settings.ts';
 import { Custody } from './activities/custody.ts';
 import { hasLostCustodyOfHost, takeCustodyOfHost } from './activities/eviction.ts';
-import type { AttemptRef } from './activities/live-turn.ts';
-import { createClaimActivities, createTurnActivities } from './activities/turns.ts';
+import { QuietTeller, type QuietWord } from './activities/quiet-teller.ts';
 import { loadConfig, ownEnvironment, silenceLimitMs } from './config.ts';
 import { conversationWorkflowId } from './contracts/ids.ts';
 import { HEARTBEAT_MS, TURN_LIMIT_MS } from './contracts/limits.ts';
@@ -25,11 +24,11 @@ import { announceReady, connectPatiently, outliveFullLogs } from './process-entr
 import { createProviders } from './providers/registry.ts';
 import { watchRoom } from './store/disk-room.ts';
 import { openStore } from './store/open.ts';
+import { whenThereIsRoom } from './store/write-failures.ts';
 
 outliveFullLogs();
 const config = loadConfig();
 const { turns, paths } = config;
-Runtime.install({ logger: new DefaultLogger('WARN') });
 for (const folder of [paths.spools, paths.run]) mkdirSync(folder, { recursive: true, mode: 0o700 });
 
 const log: CustodyLog = (level, text, facts = {}) => {
@@ -41,9 +40,10 @@ const log: CustodyLog = (level, text, facts = {}) => {
 const seat = { folder: paths.run, host: turns.hostName };
 await takeCustodyOfHost({ ...seat, log });
 const workers: Worker[] = [];
-/** Once Temporal is there; what is silent before that, its Web UI could not have shown. */
+/** Once Temporal is there. */
 let client: WorkflowClient | null = null;
-const store = await openStore({ url: config.store.url });
+const teller = new QuietTeller({ say: tellTemporal });
+const store = await whenThereIsRoom(() => openStore({ url: config.store.url }));
 const custody = new Custody({
   store,
   providers: createProviders(),
@@ -65,8 +65,14 @@ const custody = new Custody({
     turnLimitMs: TURN_LIMIT_MS,
   },
   log,
-  events: { onQuiet: tellOperators, onSuperseded: giveUp },
+  events: {
+    onQuiet: (word) => teller.tell(word),
+    onEnded: (ref) => teller.forget(ref),
+    onSuperseded: giveUp,
+  },
 });
+// From here on a recorded cancel is seen some 20 ms before Temporal's activity brings it.
+const stopWatching = store.watch((heads) => custody.noticeCancels(heads));
 const adopted = await custody.adopt();
 if (adopted.attempts + adopted.sessions > 0)
   log('info', 'adopted what an earlier process left', adopted);
@@ -75,8 +81,13 @@ const tick = setInterval(() => {
   else custody.tick();
 }, 1_000);
 
+// Loaded only now: it takes longer than everything above together, and no stream shall wait for it.
+const temporal = await import('@temporalio/worker');
+const { WorkflowClient: Client } = await import('@temporalio/client');
+const { createClaimActivities, createTurnActivities } = await import('./activities/turns.ts');
+temporal.Runtime.install({ logger: new temporal.DefaultLogger('WARN') });
 const connection = await connectPatiently(() =>
-  NativeConnection.connect(config.temporal.connection),
+  temporal.NativeConnection.connect(config.temporal.connection),
 );
 const shared = {
   connection,
@@ -84,9 +95,9 @@ const shared = {
   // The turn goes on without us: nothing to wait for.
   shutdownGraceTime: 0,
 };
-client = new WorkflowClient({ connection, namespace: config.temporal.namespace });
+client = new Client({ connection, namespace: config.temporal.namespace });
 workers.push(
-  await Worker.create({
+  await temporal.Worker.create({
     ...shared,
     taskQueue: hostTaskQueue(turns.hostName),
     activities: createTurnActivities({ custody, heartbeatMs: HEARTBEAT_MS }),
@@ -95,7 +106,7 @@ workers.push(
     maxHeartbeatThrottleInterval: HEARTBEAT_MS,
     defaultHeartbeatThrottleInterval: HEARTBEAT_MS,
   }),
-  await Worker.create({
+  await temporal.Worker.create({
     ...shared,
     taskQueue: CLAIM_TASK_QUEUE,
     activities: createClaimActivities({ custody }),
@@ -106,20 +117,16 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => sh
 announceReady('turn-host', { host: turns.hostName, ...adopted });
 await Promise.all(workers.map((worker) => worker.run()));
 clearInterval(tick);
+stopWatching();
 await custody.endIdleSessions();
 custody.close();
 await store.close();
 await connection.close();
 
-/** For the search attribute. Lost, it misleads nobody about the turn: the log says what happened. */
-function tellOperators({ conversationId, ...said }: AttemptRef & { quiet: boolean }): void {
+async function tellTemporal({ conversationId, ...said }: QuietWord): Promise<void> {
+  if (client === null) throw new Error('Temporal is not there yet');
   const argument: QuietSignalValue = said;
-  client
-    ?.getHandle(conversationWorkflowId(conversationId))
-    .signal(SIGNAL.quiet, argument)
-    .catch((error: unknown) =>
-      log('warn', 'Temporal was not told of a silence', { error: String(error) }),
-    );
+  await client.getHandle(conversationWorkflowId(conversationId)).signal(SIGNAL.quiet, argument);
 }
 
 /** Ends at once, without a word to the provider processes: they are another custody's. */

@@ -15,12 +15,13 @@ import { WORKFLOW_TASK_QUEUE } from './contracts/names.ts';
 import { announceReady, connectPatiently, outliveFullLogs } from './process-entry.ts';
 import { Reviver } from './revival.ts';
 import { openStore } from './store/open.ts';
+import { whenThereIsRoom } from './store/write-failures.ts';
 
 outliveFullLogs();
 const config = loadConfig();
 Runtime.install({ logger: new DefaultLogger('WARN') });
 
-const store = await openStore({ url: config.store.url });
+const store = await whenThereIsRoom(() => openStore({ url: config.store.url }));
 const connection = await connectPatiently(() =>
   NativeConnection.connect(config.temporal.connection),
 );

@@ -10,21 +10,21 @@
 import { readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { isHoldfastError } from '../contracts/errors.ts';
 import type { NewEvent } from '../contracts/events.ts';
 import { attemptKey, parseAttemptKey } from '../contracts/ids.ts';
 import type { Provider } from '../contracts/provider-events.ts';
-import { type ForcedEnd, record, requestCancel, resolveApproval } from '../domain/segments.ts';
+import { type ForcedEnd, requestCancel, resolveApproval } from '../domain/segments.ts';
 import { bootId } from '../providers/process/process-table.ts';
 import { type RecordedCall, Spool } from '../providers/process/spool.ts';
 import type { AttemptRow, Store } from '../store/port.ts';
+import { isFenced, isPassing, isStorageFull, whenThereIsRoom } from '../store/write-failures.ts';
+import { recordOrForce } from './attempt-ends.ts';
 import type { CustodyLog, CustodySettings } from './custody-settings.ts';
 import type { AttemptEnd, LiveSession, LiveTurn } from './live-turn.ts';
 import { killUnder, sweepStrays } from './marks.ts';
-import { attachesWithoutProgress, RECOVERY_LIMIT } from './recovery-budget.ts';
+import { RECOVERY_LIMIT, sinceItsLastSign } from './recovery-budget.ts';
 import type { Session } from './session.ts';
 import type { SilenceClock } from './silence.ts';
-import { isPassing, isStorageFull, whenThereIsRoom } from './write-failures.ts';
 
 /** A warm session without a turn is taken over only when its driver is rebuilt in a blink. */
 const IDLE_ADOPT_LIMIT_BYTES = 4 * 1024 * 1024;
@@ -36,6 +36,8 @@ export type AdoptingCustody = {
   newSession(parts: { spool: Spool; provider: Provider; adopted: boolean }): LiveSession;
   newTurn(parts: { row: AttemptRow; key: string; live: LiveSession }): LiveTurn;
   newClock(turn: LiveTurn): SilenceClock;
+  /** What was told of its silence holds no longer: a new clock has begun. */
+  noLongerQuiet(turn: LiveTurn): void;
   sessionOf(conversationId: string): LiveSession | undefined;
   /** It is its conversation's session from now on. */
   hold(live: LiveSession): void;
@@ -47,6 +49,8 @@ export type AdoptingCustody = {
   endSession(live: LiveSession): Promise<void>;
   startLadder(turn: LiveTurn, end: ForcedEnd): void;
   failed(live: LiveSession, error: unknown): void;
+  /** Lets go of what was taken of this spool; its turn, which is still to be ended. */
+  drop(spool: Spool): LiveTurn | null;
   /** Spools of which nothing goes on. */
   shelve(ended: readonly Spool[]): void;
   /** Marks of the sessions that are held. */
@@ -104,15 +108,17 @@ export class Adoption {
 
   /** As {@link #adoptSpool}; a spool that cannot be adopted ends alone, and does not take this host's other turns with it. */
   async #adoptOrEnd(spool: Spool, row: AttemptRow | null): Promise<boolean> {
+    let dropped: LiveTurn | null = null;
     for (let tries = 1; ; tries += 1) {
       try {
         return await this.#adoptSpool(spool, row);
       } catch (error) {
+        dropped = this.#custody.drop(spool) ?? dropped;
         this.#log('error', 'a spool could not be adopted', {
           spool: spool.name,
           error: error instanceof Error ? (error.stack ?? error.message) : String(error),
         });
-        if (isHoldfastError(error) && error.code === 'fenced') return false;
+        if (isFenced(error)) return false;
         // Nothing can run before there is room, and what the spool holds is not given up for that.
         if (isStorageFull(error) || (isPassing(error) && tries < ADOPTION_TRIES)) {
           await new Promise((resolve) => setTimeout(resolve, Math.min(200 * 2 ** tries, 2_000)));
@@ -122,12 +128,15 @@ export class Adoption {
       break;
     }
     killUnder(spool.spec.mark);
-    if (row !== null)
-      await this.#custody
-        .endLost(row, 'internal_error', 'It could not be taken over; the log says why.')
-        .catch((error: unknown) =>
-          this.#log('error', 'its end could not be recorded', { error: String(error) }),
-        );
+    if (row === null) return false;
+    try {
+      const message = 'It could not be taken over; the log says why.';
+      const end = await this.#custody.endLost(row, 'internal_error', message);
+      dropped?.ended.resolve(end);
+    } catch (error) {
+      this.#log('error', 'its end could not be recorded', { error: String(error) });
+      dropped?.ended.reject(error);
+    }
     return false;
   }
 
@@ -180,7 +189,8 @@ export class Adoption {
     const { upSeconds } = begun;
     const { conversationId, turnId, attempt, requestId } = row;
     // Before anything that this spool may make fail: else it would end host after host.
-    if ((await attachesWithoutProgress({ store: this.#store, row })) >= RECOVERY_LIMIT) {
+    const lately = await sinceItsLastSign({ store: this.#store, row });
+    if (lately.attaches >= RECOVERY_LIMIT) {
       const message = `It was taken over ${RECOVERY_LIMIT} times without a sign of the provider; it was stopped.`;
       await this.#custody.endLost(row, 'recovery_budget', message);
       return;
@@ -205,7 +215,7 @@ export class Adoption {
     turn.fence.epoch = claim.epoch;
     turn.spoolOffset = claim.spoolOffset;
     if (upSeconds !== undefined && spool.spec.bootId === bootId())
-      turn.overAtUptime = upSeconds + this.#settings.turnLimitMs / 1_000;
+      turn.overAtSeconds = upSeconds + this.#settings.turnLimitMs / 1_000;
     const pending: NewEvent[] = [];
     const answered = new Set<string>();
     let active = false;
@@ -214,7 +224,15 @@ export class Adoption {
       if (step.type === 'call') {
         active = step.call.attemptKey === key;
         if (!active) return;
-        if (step.call.type === 'cancel') requestCancel(turn.recording, row.cancelBy ?? 'user');
+        if (step.call.type === 'stop') {
+          const { cause, message } = step.call;
+          turn.forced = { outcome: 'interrupted', cause, message };
+        }
+        if (step.call.type === 'cancel')
+          requestCancel(
+            turn.recording,
+            row.cancelBy ?? (turn.forced === null ? 'user' : 'holdfast'),
+          );
         if (step.call.type === 'answer') {
           const { approvalId, decision } = step.call;
           resolveApproval(turn.recording, { approvalId, decision, by: 'user' });
@@ -224,7 +242,7 @@ export class Adoption {
       }
       if (!active) return;
       heard ||= step.reports.some(({ type }) => type !== 'session');
-      const events = step.reports.flatMap((report) => record(turn.recording, report));
+      const events = step.reports.flatMap((report) => recordOrForce(turn, report));
       // What lies before the stored offset is in the log already (F2).
       if (step.offset > claim.spoolOffset) pending.push(...events);
     });
@@ -239,17 +257,20 @@ export class Adoption {
       return;
     }
     turn.clock = this.#custody.newClock(turn);
+    if (lately.wasQuiet) this.#custody.noLongerQuiet(turn);
     // A word about itself (its session id) shows that the provider runs, not that it has its prompt.
     if (!begun.sent && !heard) {
-      turn.forced = {
+      turn.forced ??= {
         outcome: 'interrupted',
         cause: 'prompt_unconfirmed',
         message: 'The turn host died while it handed over the prompt; it is not sent twice.',
       };
       void this.#custody.endSession(live);
     }
-    if (row.cancelBy !== null)
-      this.#custody.startLadder(turn, { outcome: 'cancelled', by: row.cancelBy });
+    const cancelled =
+      row.cancelBy === null ? null : { outcome: 'cancelled' as const, by: row.cancelBy };
+    const stop = turn.forced ?? cancelled;
+    if (stop !== null) this.#custody.startLadder(turn, stop);
     live.session.resume();
     // Not awaited: a process that reads nothing, or is gone, must not hold up the others.
     this.#repeatAnswers(turn, answered).catch((error: unknown) =>

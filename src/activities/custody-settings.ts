@@ -26,6 +26,8 @@ export type CustodySettings = {
 export type CustodyEvents = {
   /** A turn's provider has fallen silent, or says something again. */
   onQuiet?: (turn: AttemptRef & { quiet: boolean }) => void;
+  /** An attempt has ended here. */
+  onEnded?: (turn: AttemptRef) => void;
   /** Another process has this host's custody: this one must stop. */
   onSuperseded?: () => void;
 };

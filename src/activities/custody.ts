@@ -8,15 +8,14 @@
  *  F1 every append carries the epoch of this custody; when it is refused, the session is let go and nothing more is written.
  *  F2 events, projections and the spool offset move in one append; a rebuilt turn goes on from the stored offset.
  *  P1 when a process ends, everything under its mark is killed before the turn's end is recorded.
- *  P3 an attempt is `interrupted` only after its process is gone.
+ *  P3 an attempt is `interrupted` only when its provider writes nothing more for it: its process is gone, or has obeyed.
  *  The prompt is sent at most once: it is sent only when no call that begins the attempt is recorded in the spool.
  *
  * What can die when: see docs/seam.md.
  */
 import { randomUUID } from 'node:crypto';
-import { uptime } from 'node:os';
 
-import { isHoldfastError, HoldfastError } from '../contracts/errors.ts';
+import { HoldfastError } from '../contracts/errors.ts';
 import type { NewEvent } from '../contracts/events.ts';
 import { appendKey, attemptKey, conversationStream } from '../contracts/ids.ts';
 import type { ApprovalDecision, Provider, ProviderReport } from '../contracts/provider-events.ts';
@@ -31,9 +30,10 @@ import {
   resolveApproval,
 } from '../domain/segments.ts';
 import { allowedEnvironment } from '../providers/process/environment.ts';
-import { bootId } from '../providers/process/process-table.ts';
+import { awakeSeconds, bootId } from '../providers/process/process-table.ts';
 import { Spool, type SpoolSpec } from '../providers/process/spool.ts';
-import type { AttemptRow, ConversationRow, Store } from '../store/port.ts';
+import type { AttemptRow, ConversationRow, Heads, Store } from '../store/port.ts';
+import { isFenced, isPassing, isStorageFull } from '../store/write-failures.ts';
 import { type AdoptingCustody, Adoption, spoolNames } from './adoption.ts';
 import {
   endOf,
@@ -52,21 +52,31 @@ import {
   type LiveSession,
   type LiveTurn,
 } from './live-turn.ts';
-import { cpuMsUnder, killUnder, processesUnder } from './marks.ts';
+import { killUnder, useUnder } from './marks.ts';
 import { type ProcessEnd, Session, type SessionListener } from './session.ts';
 import { type Silence, SilenceClock } from './silence.ts';
 import { SpoolShelf } from './spool-shelf.ts';
-import { isPassing, isStorageFull } from './write-failures.ts';
 
 /** Longest wait for a killed process to be accounted for. */
 const GONE_LIMIT_MS = 5_000;
 const GONE_LOOK_MS = 10;
+/** Between two looks at who took a turn. */
+const SUPERSEDED_LOOK_MS = 200;
 /** Tries of a write that the store refuses for a reason that time does not heal. */
 const HOPELESS_TRIES = 3;
 /** A program that has shown no pid by then will not. */
 const START_LIMIT_MS = 30_000;
+const WAITS_FOR_ROOM = 'The disk is full; the turn starts when there is room again.';
 /** A step of a cancel is recorded before it is taken, unless the store takes longer than this: it may be full for hours. */
 const STEP_RECORD_LIMIT_MS = 1_000;
+
+/** A person's answer to an open approval. */
+type ApprovalAnswer = AttemptRef & {
+  approvalId: string;
+  decision: ApprovalDecision;
+  by: string;
+  message: string | null;
+};
 
 type Starting = { promise: Promise<AttemptEnd>; cancelBy: string | null };
 
@@ -79,6 +89,12 @@ export class Custody {
   readonly #sessions = new Map<string, LiveSession>();
   readonly #turns = new Map<string, LiveTurn>();
   readonly #starting = new Map<string, Starting>();
+  /** Answers to approvals that are being recorded, by attempt and approval. */
+  readonly #answering = new Map<string, Promise<boolean>>();
+  /** Attempts that could not be claimed for want of room: the next try writes something small first. */
+  readonly #refusedForRoom = new Set<string>();
+  /** Whether another process has this host's custody; null: there is no reason to ask. */
+  #superseded: Promise<boolean> | null = null;
   readonly #closed = new AbortController();
   readonly #shelf = new SpoolShelf();
 
@@ -150,22 +166,48 @@ export class Custody {
     return row === null || row.outcome === null ? 'unknown' : 'ended';
   }
 
+  /**
+   * To be told of the streams that grew, with their newest seq. C1 a cancel that the workflow has recorded in one of them is
+   * begun at once; the activity that asks for it comes later, and finds it begun.
+   */
+  noticeCancels(heads: Heads): void {
+    for (const turn of this.#turns.values()) {
+      const head = heads.get(conversationStream(turn.ref.conversationId)) ?? 0;
+      if (turn.ladder !== null || head <= turn.ownSeq) continue;
+      this.#beginRecordedCancel(turn).catch((error: unknown) => this.#failed(turn.session, error));
+    }
+  }
+
+  async #beginRecordedCancel(turn: LiveTurn): Promise<void> {
+    const row = await this.#store.attempt(turn.ref.turnId, turn.ref.attempt);
+    if (row === null || row.cancelBy === null || !this.#turns.has(turn.key)) return;
+    this.#startLadder(turn, { outcome: 'cancelled', by: row.cancelBy });
+  }
+
   /** Records the answer to an open approval and gives it to the provider. False when that approval is not open. */
-  async answer(
-    request: AttemptRef & {
-      approvalId: string;
-      decision: ApprovalDecision;
-      by: string;
-      message: string | null;
-    },
-  ): Promise<boolean> {
+  answer(request: ApprovalAnswer): Promise<boolean> {
+    const key = `${attemptKey(request.turnId, request.attempt)}:${request.approvalId}`;
+    // Asked again while it is being recorded: it is answered when that is done, not before.
+    const answering = this.#answering.get(key);
+    if (answering !== undefined) return answering;
+    const answer = this.#answer(request).finally(() => this.#answering.delete(key));
+    this.#answering.set(key, answer);
+    return answer;
+  }
+
+  async #answer(request: ApprovalAnswer): Promise<boolean> {
     const turn = this.#turns.get(attemptKey(request.turnId, request.attempt));
     if (turn === undefined) return false;
     const { approvalId, decision, by, message } = request;
     const events = resolveApproval(turn.recording, { approvalId, decision, by });
     if (events.length === 0) return false;
     // Recorded first: after a crash in between, the adopting process reads the decision and gives the answer again.
-    await this.#append(turn, { events, key: `approval:${turn.key}:${approvalId}` });
+    try {
+      await this.#append(turn, { events, key: `approval:${turn.key}:${approvalId}` });
+    } catch (error) {
+      turn.recording.openApprovals.add(approvalId);
+      throw error;
+    }
     turn.clock?.output();
     const { session } = turn.session;
     await session.call({ type: 'answer', attemptKey: turn.key, approvalId, decision, message });
@@ -178,9 +220,9 @@ export class Custody {
    */
   tick(): void {
     const nowMs = performance.now();
-    const uptimeSeconds = uptime();
+    const upSeconds = awakeSeconds();
     for (const turn of this.#turns.values())
-      if (uptimeSeconds > turn.overAtUptime)
+      if (upSeconds > turn.overAtSeconds)
         this.#startLadder(turn, pastLimit(this.#settings.turnLimitMs));
     if (this.#turns.size > 0 && this.#settings.room().level === 'exhausted')
       for (const turn of this.#turns.values()) this.#startLadder(turn, STORAGE_FULL);
@@ -215,6 +257,7 @@ export class Custody {
       newSession: (parts) => this.#newSession(parts),
       newTurn: (parts) => this.#newTurn(parts),
       newClock: (turn) => this.#newClock(turn),
+      noLongerQuiet: ({ ref }) => this.#events.onQuiet?.({ ...ref, quiet: false }),
       sessionOf: (conversationId) => this.#sessions.get(conversationId),
       hold: (live) => void this.#sessions.set(live.conversationId, live),
       give: (live, turn) => this.#give(live, turn),
@@ -224,6 +267,7 @@ export class Custody {
       endSession: (live) => this.#endSession(live),
       startLadder: (turn, end) => this.#startLadder(turn, end),
       failed: (live, error) => this.#failed(live, error),
+      drop: (spool) => this.#drop(spool),
       shelve: (ended) => this.#shelf.add(ended),
       marks: () =>
         new Set([...this.#sessions.values()].map(({ session }) => session.spool.spec.mark)),
@@ -239,6 +283,8 @@ export class Custody {
   }
 
   async #begin(ref: AttemptRef, key: string): Promise<AttemptEnd> {
+    if ((await this.#superseded) === true)
+      throw new HoldfastError('fenced', 'Another process has custody of this host.');
     const row = await this.#store.attempt(ref.turnId, ref.attempt);
     if (row === null) throw new HoldfastError('not_found', `There is no attempt ${key}.`);
     if (row.outcome !== null) return { outcome: row.outcome, cause: row.cause };
@@ -252,6 +298,8 @@ export class Custody {
       return this.#endLost(row, 'process_lost', 'Its process is gone and left no end.');
     if (this.#cancelledBy(key, row) !== null) return this.#endUnstarted(row, key);
     if (this.#settings.room().level !== 'ample') return this.#waitForRoom(row, key);
+    // Where the file system shows no lack of room (a quota), the store does: before a process is started for it.
+    if (this.#refusedForRoom.delete(key)) await this.#sayThatItWaits(row, key);
     const live = this.#sessions.get(row.conversationId);
     if (live !== undefined) {
       if (this.#canServe(live, row, conversation))
@@ -262,22 +310,30 @@ export class Custody {
     return this.#beginCold(row, key, conversation, prompt.content);
   }
 
-  /** Refuses to begin, for now: nothing was sent, and Temporal asks again. Said once for each attempt. */
-  async #waitForRoom({ conversationId, turnId, attempt }: AttemptRow, key: string): Promise<never> {
-    const text = 'The disk is full; the turn starts when there is room again.';
-    await this.#store
-      .append({
+  /** Refuses to begin, for now: nothing was sent, and Temporal asks again. */
+  async #waitForRoom(row: AttemptRow, key: string): Promise<never> {
+    await this.#sayThatItWaits(row, key).catch((error: unknown) =>
+      this.#log('warn', 'a turn waits for room on the disk', {
+        attempt: key,
+        error: String(error),
+      }),
+    );
+    throw new HoldfastError('storage_full', WAITS_FOR_ROOM);
+  }
+
+  /** Once for each attempt. */
+  async #sayThatItWaits({ conversationId, turnId, attempt }: AttemptRow, key: string) {
+    const payload = { code: 'storage_full', text: WAITS_FOR_ROOM };
+    try {
+      await this.#store.append({
         stream: conversationStream(conversationId),
         key: `storage_full:${key}`,
-        events: [{ type: 'notice', turnId, attempt, payload: { code: 'storage_full', text } }],
-      })
-      .catch((error: unknown) => {
-        this.#log('warn', 'a turn waits for room on the disk', {
-          attempt: key,
-          error: String(error),
-        });
+        events: [{ type: 'notice', turnId, attempt, payload }],
       });
-    throw new HoldfastError('storage_full', text);
+    } catch (error) {
+      if (isStorageFull(error)) this.#refusedForRoom.add(key);
+      throw error;
+    }
   }
 
   /** Whether nothing was sent for this attempt yet, as its spool proves. After a reboot nothing proves it any more. */
@@ -428,6 +484,21 @@ export class Custody {
     this.#turns.set(turn.key, turn);
   }
 
+  /** Undoes what adoption took of a spool that it could not finish. The process is not touched. */
+  #drop(spool: Spool): LiveTurn | null {
+    const live = [...this.#sessions.values()].find((each) => each.session.spool === spool);
+    if (live === undefined) return null;
+    const { turn } = live;
+    live.session.detach();
+    live.gone.resolve();
+    live.turn = null;
+    this.#forget(live);
+    if (turn === null) return null;
+    this.#turns.delete(turn.key);
+    turn.clock?.stop();
+    return turn;
+  }
+
   /** Asks for custody; {@link #claimed} waits for it. */
   #claim(turn: LiveTurn, place: { spool: string; from: number }): void {
     const claimed = this.#store.claim({ ...turn.ref, host: this.host, place }).then((claim) => {
@@ -444,6 +515,7 @@ export class Custody {
       await turn.claimed;
     } catch (error) {
       turn.session.starting = null;
+      if (isStorageFull(error)) this.#refusedForRoom.add(turn.key);
       if (turn.session.session.fedOffset === 0) void this.#endSession(turn.session);
       throw error;
     }
@@ -463,12 +535,13 @@ export class Custody {
       recording: newRecording({ turnId, attempt, requestId, now }),
       session: parts.live,
       lastOutputAt: now(),
-      overAtUptime: uptime() + this.#settings.turnLimitMs / 1_000,
+      overAtSeconds: awakeSeconds() + this.#settings.turnLimitMs / 1_000,
       from: parts.live.session.fedOffset,
       spoolOffset: 0,
       forced: null,
       ladder: null,
       clock: null,
+      ownSeq: 0,
       writes: Promise.resolve(),
       broken: false,
       lastEvent: null,
@@ -483,7 +556,11 @@ export class Custody {
     const listener: SessionListener = {
       reports: (reports, offset) => this.#reports(live, reports, offset),
       ended: (end) => this.#processEnded(live, end),
-      failed: (error) => this.#failed(live, error),
+      failed: (error) => {
+        // What it had read may not have been handed over.
+        if (live.turn !== null) breakOff(live.turn);
+        this.#failed(live, error);
+      },
     };
     const live: LiveSession = {
       conversationId: parts.spool.spec.conversationId,
@@ -509,11 +586,13 @@ export class Custody {
     if (reports.length === 0 || turn.broken) return;
     turn.lastOutputAt = now();
     if (turn.spoolOffset <= turn.from) this.#saveState(turn);
-    if (session !== undefined) await this.#saveSessionId(turn, session.sessionId);
+    // Beside the append, and before it in the queue of writes: the attempt may end in this very batch.
+    const saved = session === undefined ? null : this.#saveSessionId(turn, session.sessionId);
     const events = reports.flatMap((report) => recordOrForce(turn, report));
     // After the recording: the limits are those of the phase that this output began.
     turn.clock?.output();
     await this.#commit(turn, events, offset);
+    await saved;
   }
 
   /** A shortcut for whoever adopts, who can also find the process by its pid file and its mark: no reason to fail a turn. */
@@ -528,11 +607,20 @@ export class Custody {
     }
   }
 
+  /** Does not throw: without it the next process begins a new session, which is no reason to end this turn. */
   async #saveSessionId(turn: LiveTurn, sessionId: string): Promise<void> {
-    turn.session.unsavedSessionId = null;
-    await this.#patiently(turn, () =>
-      this.#store.saveProviderSession({ ...turn.fence }, turn.ref.conversationId, sessionId),
-    );
+    try {
+      await this.#patiently(turn, () =>
+        this.#store.saveProviderSession({ ...turn.fence }, turn.ref.conversationId, sessionId),
+      );
+      turn.session.unsavedSessionId = null;
+    } catch (error) {
+      turn.session.unsavedSessionId = sessionId;
+      this.#log('error', 'the id of a provider session was not saved', {
+        attempt: turn.key,
+        error: String(error),
+      });
+    }
   }
 
   /** Appends what was recorded; when that held the attempt's end, ends it here too. */
@@ -547,10 +635,7 @@ export class Custody {
         ...(key === undefined ? {} : { key }),
       });
     } catch (error) {
-      // What comes now would have a hole before it: of this turn only its end is recorded. The store closes what is open.
-      const { turnId, attempt } = turn.ref;
-      turn.broken = true;
-      turn.recording = newRecording({ turnId, attempt, requestId: turn.requestId, now });
+      breakOff(turn);
       throw error;
     }
     turn.spoolOffset = offset;
@@ -560,7 +645,15 @@ export class Custody {
 
   /** Ends the attempt by our own word: its process is gone, or nothing was ever sent to it. */
   async #endTurn(turn: LiveTurn, end: ForcedEnd): Promise<AttemptEnd> {
-    await this.#commit(turn, forceEnd(turn.recording, end), turn.session.session.fedOffset);
+    const commit = () =>
+      this.#commit(turn, forceEnd(turn.recording, end), turn.session.session.fedOffset);
+    try {
+      await commit();
+    } catch (error) {
+      if (isFenced(error) || this.#closed.signal.aborted) throw error;
+      // It is broken now, and nobody else will write its end: once more, with the patience that an end is owed.
+      await commit();
+    }
     return turn.ended.promise;
   }
 
@@ -571,6 +664,8 @@ export class Custody {
     session.idleSince = performance.now();
     this.#turns.delete(turn.key);
     turn.clock?.stop();
+    this.#refusedForRoom.delete(turn.key);
+    this.#events.onEnded?.(turn.ref);
     turn.ended.resolve(end);
     // Doomed: it may say that the turn has ended and still not end itself.
     const { warmSessions } = session.session.provider.capabilities;
@@ -644,10 +739,16 @@ export class Custody {
       phase: () => phaseOf(turn.recording),
       isBehind: () => turn.session.session.isBehind(),
       onMark: () => {
-        turn.cpuMark = { usedMs: cpuMsUnder(mark), at: now() };
+        turn.cpuMark = { usedMs: useUnder(mark).cpuMs, at: now() };
       },
       onQuiet: (silence) => {
-        this.#sayQuiet(turn, silence).catch((error: unknown) => this.#failed(turn.session, error));
+        // A silence that is not recorded is no reason to end a turn.
+        this.#sayQuiet(turn, silence).catch((error: unknown) =>
+          this.#log('error', 'a silence was not recorded', {
+            attempt: turn.key,
+            error: String(error),
+          }),
+        );
         this.#events.onQuiet?.({ ...turn.ref, quiet: true });
       },
       onHeard: () => this.#events.onQuiet?.({ ...turn.ref, quiet: false }),
@@ -666,14 +767,15 @@ export class Custody {
     if (turn.recording.ended || turn.ladder !== null) return;
     const { session } = turn.session;
     const { mark } = session.spool.spec;
+    const { processes, cpuMs } = useUnder(mark);
     const evidence = {
       lastEvent: turn.lastEvent,
       lastOutputAt: turn.lastOutputAt,
       processAlive: session.spool.isAlive(),
       pid: session.identity?.pid ?? null,
-      cpuMsUsed: cpuMsUnder(mark) - turn.cpuMark.usedMs,
+      cpuMsUsed: cpuMs - turn.cpuMark.usedMs,
       cpuMsUsedSince: turn.cpuMark.at,
-      processes: processesUnder(mark).length,
+      processes,
     };
     await this.#append(turn, {
       events: [
@@ -687,10 +789,25 @@ export class Custody {
   }
 
   #startLadder(turn: LiveTurn, end: ForcedEnd): void {
+    if (turn.forced === null) this.#noteStop(turn, end);
     turn.forced ??= end;
     turn.ladder ??= this.#ladder(turn, end).catch((error: unknown) =>
       this.#failed(turn.session, error),
     );
+  }
+
+  /** For the next custody: why it is being stopped. That a person has cancelled it is in the log. */
+  #noteStop({ session, key }: LiveTurn, end: ForcedEnd): void {
+    if (end.outcome !== 'interrupted') return;
+    const { cause, message } = end;
+    try {
+      session.session.note({ type: 'stop', attemptKey: key, cause, message: message ?? '' });
+    } catch (error) {
+      this.#log('warn', 'the reason of a stop was not noted', {
+        attempt: key,
+        error: String(error),
+      });
+    }
   }
 
   /** Protocol cancel → TERM → KILL → sweep; each step is recorded before its effect can be. Source: design.md section 5. */
@@ -738,7 +855,7 @@ export class Custody {
         attempt: turn.key,
         error: String(error),
       });
-      return isHoldfastError(error) && error.code === 'fenced' ? error : undefined;
+      return isFenced(error) ? error : undefined;
     });
     const fenced = await Promise.race([recorded, pause(STEP_RECORD_LIMIT_MS)]);
     if (fenced !== undefined) throw fenced;
@@ -757,7 +874,8 @@ export class Custody {
       ),
     );
     turn.writes = write.catch(() => undefined);
-    await write;
+    const result = await write;
+    if ('lastSeq' in result) turn.ownSeq = Math.max(turn.ownSeq, result.lastSeq);
   }
 
   /**
@@ -772,7 +890,7 @@ export class Custody {
         return await write();
       } catch (error) {
         if (this.#closed.signal.aborted) throw error;
-        if (isHoldfastError(error) && error.code === 'fenced') {
+        if (isFenced(error)) {
           this.#letGo(turn.session, error);
           throw error;
         }
@@ -806,21 +924,31 @@ export class Custody {
     turn.clock?.stop();
     this.#log('warn', 'a newer custody has taken this turn; letting go', { attempt: turn.key });
     turn.ended.reject(reason);
-    this.#mayBeSuperseded(turn).catch((error: unknown) =>
-      this.#log('warn', 'who took the turn is not known', { error: String(error) }),
-    );
+    const before = this.#superseded ?? Promise.resolve(false);
+    // Before anything else may begin here: it could end what the other custody runs.
+    this.#superseded = before.then(async (known) => known || this.#isSuperseded(turn));
+    void this.#superseded.then((known) => {
+      if (known) this.#events.onSuperseded?.();
+    });
   }
 
   /** Whether a turn was lost to another process of this very host: then all of them are, and what Temporal has for the host. */
-  async #mayBeSuperseded(turn: LiveTurn): Promise<void> {
-    const row = await this.#store.attempt(turn.ref.turnId, turn.ref.attempt);
-    if (row !== null && row.place?.host === this.host && row.epoch > turn.fence.epoch)
-      this.#events.onSuperseded?.();
+  async #isSuperseded({ ref, fence }: LiveTurn): Promise<boolean> {
+    while (!this.#closed.signal.aborted) {
+      try {
+        const row = await this.#store.attempt(ref.turnId, ref.attempt);
+        return row !== null && row.place?.host === this.host && row.epoch > fence.epoch;
+      } catch (error) {
+        this.#log('warn', 'who took the turn is not known yet', { error: String(error) });
+        await pause(SUPERSEDED_LOOK_MS);
+      }
+    }
+    return true;
   }
 
   #failed(live: LiveSession, error: unknown): void {
     if (this.#closed.signal.aborted) return;
-    if (isHoldfastError(error) && error.code === 'fenced') return;
+    if (isFenced(error)) return;
     this.#log('error', 'a session failed', {
       conversationId: live.conversationId,
       attempt: live.turn?.key,
@@ -873,6 +1001,14 @@ function pause(ms: number): Promise<void> {
 
 function now(): string {
   return new Date().toISOString();
+}
+
+/** What would come now has a hole before it: of this turn only its end is recorded. The store closes what is open. */
+function breakOff(turn: LiveTurn): void {
+  if (turn.broken) return;
+  const { turnId, attempt } = turn.ref;
+  turn.broken = true;
+  turn.recording = newRecording({ turnId, attempt, requestId: turn.requestId, now });
 }
 
 async function endsWithin(turn: LiveTurn, timeoutMs: number): Promise<boolean> {

@@ -1,5 +1,5 @@
 /** One custody process for each host name: a new one ends an older one, running or stopped, before it adopts. */
-import { readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import {
@@ -9,6 +9,7 @@ import {
   type ProcessIdentity,
   signalProcess,
 } from '../providers/process/process-table.ts';
+import { whenThereIsRoom } from '../store/write-failures.ts';
 import type { CustodyLog } from './custody-settings.ts';
 
 /** How long a killed process may take to be gone. */
@@ -26,6 +27,9 @@ export async function takeCustodyOfHost(request: {
   log: CustodyLog;
 }): Promise<void> {
   const path = join(request.folder, `turn-host.${request.host}.json`);
+  const own = `${path}.${process.pid}`;
+  // Before the other is ended: without room for this, nobody would look after the turns.
+  await whenThereIsRoom(async () => writeOrNothing(own, JSON.stringify(identify(process.pid))));
   const earlier = readIdentity(path);
   if (earlier !== null && earlier.pid !== process.pid && isSameProcess(earlier)) {
     request.log('warn', 'evicting an older turn host of this name', { pid: earlier.pid });
@@ -37,8 +41,16 @@ export async function takeCustodyOfHost(request: {
       await new Promise((resolve) => setTimeout(resolve, 5));
     }
   }
-  writeFileSync(`${path}.${process.pid}`, JSON.stringify(identify(process.pid)), { mode: 0o600 });
-  renameSync(`${path}.${process.pid}`, path);
+  renameSync(own, path);
+}
+
+function writeOrNothing(path: string, text: string): void {
+  try {
+    writeFileSync(path, text, { mode: 0o600 });
+  } catch (error) {
+    rmSync(path, { force: true });
+    throw error;
+  }
 }
 
 /** Whether another process has made itself the custody of `host` since: this one must stop. */

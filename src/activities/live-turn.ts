@@ -27,8 +27,8 @@ export type LiveTurn = {
   /** Granted custody; until then nothing may be appended. */
   claimed: Promise<unknown>;
   lastOutputAt: string;
-  /** When it must be over, in seconds of the machine's uptime. */
-  overAtUptime: number;
+  /** When it must be over, see `awakeSeconds`. */
+  overAtSeconds: number;
   /** Where its bytes begin in the spool, and how far they are in the log. */
   from: number;
   spoolOffset: number;
@@ -37,6 +37,8 @@ export type LiveTurn = {
   ladder: Promise<void> | null;
   /** Runs from the moment the prompt is handed over. */
   clock: SilenceClock | null;
+  /** The newest event that this custody wrote: a newer one in the log is somebody else's. */
+  ownSeq: number;
   /** The append that was begun last. */
   writes: Promise<unknown>;
   /** An append of it was refused for good: what follows would have a hole before it, so nothing but its end is recorded. */

@@ -7,22 +7,25 @@ import {
   signalProcess,
 } from '../providers/process/process-table.ts';
 import type { Store } from '../store/port.ts';
-import { whenThereIsRoom } from './write-failures.ts';
+import { whenThereIsRoom } from '../store/write-failures.ts';
 
 /** Linux counts CPU time for /proc in hundredths of a second on every architecture. */
 const MS_PER_TICK = 10;
 
-/** Pids under `mark`. A look at every process of the machine: some 10 ms. */
-export function processesUnder(mark: string): number[] {
-  return markedProcesses()
-    .filter((found) => found.mark === mark)
-    .map(({ pid }) => pid);
-}
+/** A look at every process of the machine takes some 10 ms, in which no turn of this host is served: of turns that fall silent together one looks for all. */
+const FRESH_MS = 100;
+let lastLook: { found: ReturnType<typeof markedProcesses>; atMs: number } | null = null;
 
-/** CPU time used so far by what runs under `mark`. */
-export function cpuMsUnder(mark: string): number {
-  const ticks = processesUnder(mark).map((pid) => processFacts(pid)?.cpuTicks ?? 0);
-  return ticks.reduce((sum, each) => sum + each, 0) * MS_PER_TICK;
+/** What runs under `mark` and the CPU time that it has used, as evidence: may be a tenth of a second old. */
+export function useUnder(mark: string): { processes: number; cpuMs: number } {
+  if (lastLook === null || performance.now() - lastLook.atMs > FRESH_MS)
+    lastLook = { found: markedProcesses(), atMs: performance.now() };
+  const facts = lastLook.found.flatMap(({ pid, startTime, mark: its }) => {
+    const now = its === mark ? processFacts(pid) : null;
+    return now?.startTime === startTime ? [now] : [];
+  });
+  const ticks = facts.reduce((sum, { cpuTicks }) => sum + cpuTicks, 0);
+  return { processes: facts.length, cpuMs: ticks * MS_PER_TICK };
 }
 
 /** KILL to everything under `mark`; the pids. */

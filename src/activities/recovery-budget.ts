@@ -15,25 +15,28 @@ const SIGNLESS: ReadonlySet<string> = new Set([
   'notice',
 ]);
 
-/** How often this attempt has lately changed hands without a sign of the provider in between. */
-export async function attachesWithoutProgress({
+/** What the log says of this attempt since its provider was last heard: how often it has lately changed hands, and whether it was called quiet. */
+export async function sinceItsLastSign({
   store,
   row: { conversationId, turnId },
 }: {
   store: Store;
   row: AttemptRow;
-}): Promise<number> {
+}): Promise<{ attaches: number; wasQuiet: boolean }> {
   const stream = conversationStream(conversationId);
   const newest = await store.lastSeq(stream);
   const { items } = await store.events(stream, Math.max(0, newest - LOOK_BACK), LOOK_BACK);
-  let count = 0;
+  let attaches = 0;
+  let wasQuiet = false;
   for (const { type, json } of items.toReversed()) {
     const event: unknown = JSON.parse(json);
     const { turnId: of, at } = Object.assign({ turnId: '', at: '' }, event);
-    if (of !== turnId || SIGNLESS.has(type)) continue;
+    if (of !== turnId) continue;
+    wasQuiet ||= type === 'chat.quiet';
+    if (SIGNLESS.has(type)) continue;
     const recent = Date.now() - Date.parse(at) < RECOVERY_WINDOW_MS;
     if (type !== 'chat.attached' || !recent) break;
-    count += 1;
+    attaches += 1;
   }
-  return count;
+  return { attaches, wasQuiet };
 }

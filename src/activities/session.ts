@@ -10,12 +10,12 @@
  *  3 A call to the driver is recorded with `fedOffset` before its frames are written, so a rebuilt driver is the same (F2).
  */
 import { type FSWatcher, watch } from 'node:fs';
-import { uptime } from 'node:os';
 
 import { TERM_GRACE_MS } from '../contracts/limits.ts';
 import type { Provider, ProviderDriver, ProviderReport } from '../contracts/provider-events.ts';
 import { LineSplitter } from '../providers/process/line-splitter.ts';
 import {
+  awakeSeconds,
   isSameProcess,
   type ProcessIdentity,
   signalGroup,
@@ -178,16 +178,27 @@ export class Session {
     if (this.#stopped.signal.aborted) return false;
     const frames = this.#invoke(call);
     if (frames.length === 0) return false;
-    const index = this.#calls;
-    this.spool.recordCall({ outOffset: this.#fedOffset, upSeconds: uptime(), call, frames });
-    // Only now: one that could not be recorded has no number.
-    this.#calls += 1;
+    const index = this.#record(call, frames);
     // One after the other: a cancel must not land in the middle of a prompt that fills the pipe.
     const writing = this.#writing.then(() => this.spool.write(frames, this.#stopped.signal));
     this.#writing = writing.catch(() => undefined);
     const written = await writing;
     if (written) this.spool.recordSent(index);
     return written;
+  }
+
+  /** Records what is no call of the driver, for the next custody. */
+  note(call: Extract<DriverCall, { type: 'stop' }>): void {
+    if (!this.#stopped.signal.aborted) this.#record(call, []);
+  }
+
+  #record(call: DriverCall, frames: string[]): number {
+    const index = this.#calls;
+    const upSeconds = awakeSeconds();
+    this.spool.recordCall({ outOffset: this.#fedOffset, upSeconds, call, frames });
+    // Only now: one that could not be recorded has no number.
+    this.#calls += 1;
+    return index;
   }
 
   /** Goes on live after {@link replay}. */
@@ -337,6 +348,8 @@ export class Session {
         return this.#driver.begin({ attemptKey: call.attemptKey, content: call.content });
       case 'cancel':
         return this.#driver.cancel();
+      case 'stop':
+        return [];
       case 'answer':
         return this.#driver.answer(call.approvalId, call.decision, call.message);
     }

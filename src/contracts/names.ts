@@ -18,6 +18,8 @@ export const SIGNAL = {
   resolveApproval: 'resolveApproval',
   /** From the turn host, not from people: a turn's provider is silent, or no longer. */
   quiet: 'quiet',
+  /** From the worker: the store's state is another than the workflow's. */
+  reopen: 'reopen',
 } as const;
 
 export const QUERY = { snapshot: 'snapshot' } as const;

@@ -14,6 +14,7 @@ import {
   continueAsNew,
   isCancellation,
   log,
+  patched,
   proxyActivities,
   proxyLocalActivities,
   setCurrentDetails,
@@ -56,6 +57,7 @@ import {
   providerAttribute,
   quietAttribute,
   quietSignal,
+  reopenSignal,
   resolveApprovalSignal,
   retrySignal,
   sendSignal,
@@ -104,6 +106,7 @@ function shortHostActivities(host: string, summary: string) {
 
 type InboxItem =
   | Command
+  | { type: 'reopen' }
   | ({ type: 'approval' } & ResolveApprovalSignalValue)
   | { type: 'host'; host: string };
 
@@ -136,6 +139,9 @@ class ConversationRun {
     setHandler(retrySignal, (value) => this.#take('retry', value));
     setHandler(resolveApprovalSignal, (value) => this.#takeApproval(value));
     setHandler(quietSignal, (value) => this.#takeQuiet(value));
+    setHandler(reopenSignal, () => {
+      if (patched('reopen')) this.#inbox.push({ type: 'reopen' });
+    });
     setHandler(snapshotQuery, () => this.#snapshot());
   }
 
@@ -154,6 +160,8 @@ class ConversationRun {
       // is not in the history, and what follows from it would not replay.
       if (item.type === 'approval') this.#answer(item);
       else if (item.type === 'host') await this.#pinTo(item.host);
+      else if (item.type === 'reopen')
+        await this.#open({ conversationId: this.#model.conversationId });
       else await this.#handle(item);
       this.#show();
     }
@@ -177,6 +185,8 @@ class ConversationRun {
 
   /** For operators alone: it may come late, twice or never. */
   #takeQuiet(value: unknown): void {
+    // A worker of an earlier version had no ear for it: its histories hold the signal and nothing that follows from it.
+    if (!patched('quiet')) return;
     const { turnId, attempt, quiet } = Object.assign(
       { turnId: '', attempt: 0, quiet: false },
       value,

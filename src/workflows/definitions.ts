@@ -23,6 +23,8 @@ export const resolveApprovalSignal = defineSignal<[ResolveApprovalSignalValue]>(
 );
 /** The running turn's provider is silent, or no longer: for the search attribute, decides nothing. */
 export const quietSignal = defineSignal<[QuietSignalValue]>(SIGNAL.quiet);
+/** The store knows of something to do, and this workflow says that it is idle: it reads the store's state again. */
+export const reopenSignal = defineSignal(SIGNAL.reopen);
 /** The state the workflow owns; the transcript is in the log. */
 export const snapshotQuery = defineQuery<WorkflowSnapshotValue>(QUERY.snapshot);
 

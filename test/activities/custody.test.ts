@@ -23,7 +23,6 @@ import {
   store,
   typesOf,
   under,
-  withAppend,
   words,
 } from './custody-harness.ts';
 
@@ -103,35 +102,6 @@ describe('a turn in custody', () => {
       outcome: 'failed',
       cause: 'provider_start_failed',
     });
-  });
-});
-
-describe('a store that refuses', () => {
-  test('A1 an end that cannot be stored as it is ends interrupted all the same', async () => {
-    let refusals = 3;
-    const refusing = withAppend((request) => {
-      const isEnd = request.events.some(({ type }) => type === 'chat.done');
-      if (!isEnd || refusals === 0) return store.append(request);
-      refusals -= 1;
-      return Promise.reject(new Error('constraint failed'));
-    });
-    const ref = await accept('#script\nwords 3');
-    const end = await newCustody({}, { store: refusing }).run(ref);
-    expect(end).toEqual({ outcome: 'interrupted', cause: 'internal_error' });
-    expect((await typesOf(ref)).at(-1)).toBe('chat.interrupted');
-    await eventually(() => under(ref).length === 0);
-  });
-
-  test('L5 a turn with a hole in its log never ends completed', async () => {
-    let refusals = 3;
-    const refusing = withAppend((request) => {
-      const isDelta = request.events.some(({ type }) => type === 'chat.delta');
-      if (!isDelta || refusals === 0) return store.append(request);
-      refusals -= 1;
-      return Promise.reject(new Error('constraint failed'));
-    });
-    const ref = await accept('#script\nwords 200 every 5');
-    expect((await newCustody({}, { store: refusing }).run(ref)).outcome).toBe('interrupted');
   });
 });
 

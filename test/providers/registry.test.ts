@@ -17,7 +17,7 @@ describe('registry', () => {
       resume: true,
     };
     expect(await describeProviders({ providers: createProviders(), environment: {} })).toEqual([
-      { providerId: 'scripted', found: true, version: '1.0.0', capabilities, problem: null },
+      { providerId: 'scripted', found: true, version: '1.1.0', capabilities, problem: null },
       {
         providerId: 'claude',
         found: false,

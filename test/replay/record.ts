@@ -4,6 +4,9 @@
  *     node test/replay/record.ts            writes those that are missing
  *     node test/replay/record.ts --all      writes all anew: only together with a deliberate, versioned change
  *
+ * `a-silence-told-to-an-earlier-version` was recorded with the worker of commit 167ad6a, which did not know these signals: it
+ * cannot be recorded again.
+ *
  * A history that stands was written by a workflow that people have running: new code must replay it, so it is never
  * recorded anew to get green.
  */
@@ -158,6 +161,26 @@ const paths: Path[] = [
       double.end(second);
       await idle(harness.client.workflow.getHandle(`conversation:${id}`));
       await snapshotOf(handle);
+    },
+  },
+  {
+    name: 'a-silence-and-a-reopening',
+    async walk({ double, handle }) {
+      await handle.signal('send', { requestId: 'r1', content: 'one' });
+      const ref = await ran(double);
+      for (const quiet of [true, false, true])
+        await handle.signal('quiet', { turnId: ref.turnId, attempt: 1, quiet });
+      await eventually(async () => (await snapshotOf(handle)).inWords.endsWith('silent.'));
+      double.end(ref);
+      await idle(handle);
+      double.start = {
+        ...double.start,
+        state: 'processing',
+        queue: [{ requestId: 'r2', turnId: 'twaits', content: 'two', position: 0, attempt: 1 }],
+      };
+      await handle.signal('reopen');
+      double.end(await ran(double, 2));
+      await idle(handle);
     },
   },
 ];

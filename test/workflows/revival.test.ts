@@ -2,9 +2,10 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 
 import { Reviver } from '../../src/revival.ts';
+import { stateAttribute } from '../../src/workflows/definitions.ts';
 import { eventually } from '../support/eventually.ts';
 import { temporalAddress, workflowBundlePath } from '../support/temporal.ts';
-import { type Harness, ran, startHarness } from './harness.ts';
+import { type Harness, idle, ran, startHarness } from './harness.ts';
 
 let harness: Harness;
 
@@ -69,4 +70,32 @@ test('one that Temporal has never heard of is started', async () => {
   });
   expect(await reviver.look()).toEqual(['unheard-of']);
   await harness.client.workflow.getHandle('conversation:unheard-of').terminate();
+});
+
+test('one that believes itself idle while the store has something for it to do reads the store again, at the second look', async () => {
+  const behind = await harness.start('behind');
+  await idle(behind.handle);
+  // As after a restore of Temporal from an older copy.
+  behind.double.start = {
+    ...behind.double.start,
+    state: 'processing',
+    queue: [{ requestId: 'r9', turnId: 't9', content: 'x', attempt: 1, position: 0 }],
+  };
+  const reviver = new Reviver({
+    store: { unsettled: () => Promise.resolve([behind.id]) },
+    client: harness.client.workflow,
+    taskQueue: harness.taskQueue,
+    log: () => undefined,
+  });
+  await eventually(
+    async () =>
+      (await behind.handle.describe()).typedSearchAttributes.get(stateAttribute) === 'idle',
+  );
+  expect(await reviver.look()).toEqual([]);
+  expect(behind.double.ran).toEqual([]);
+  expect(await reviver.look()).toEqual([behind.id]);
+  const ref = await ran(behind.double);
+  expect(ref).toMatchObject({ turnId: 't9' });
+  behind.double.end(ref);
+  await idle(behind.handle);
 });

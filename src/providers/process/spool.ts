@@ -66,6 +66,8 @@ export type SpoolSpec = {
 export type DriverCall =
   | { type: 'begin'; attemptKey: string; content: string }
   | { type: 'cancel'; attemptKey: string }
+  /** No call of the driver: the turn is being stopped for a reason of ours, which the next custody must know. */
+  | { type: 'stop'; attemptKey: string; cause: string; message: string }
   | {
       type: 'answer';
       attemptKey: string;
@@ -78,7 +80,7 @@ export type RecordedCall = {
   /** How much of out.jsonl the driver had been fed when the call was made, in bytes. */
   outOffset: number;
   call: DriverCall;
-  /** Uptime of the machine when it was made, in seconds: no setting of the wall clock changes how long a turn has run. */
+  /** When it was made, by `awakeSeconds`: no setting of the wall clock changes how long a turn has run. */
   upSeconds?: number;
   frames: string[];
   /** Whether all its bytes are known to be in the FIFO. */

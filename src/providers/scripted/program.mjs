@@ -78,6 +78,7 @@ const sessionId =
   option('--session-id') ??
   process.getBuiltinModule('node:crypto').randomUUID();
 const model = option('--model');
+const resumed = option('--resume') !== null;
 
 let ignoresCancel = false;
 let stdinEnded = false;
@@ -481,11 +482,13 @@ function parseStep(step, line) {
       if (code > 255) refuse('the code is at most 255');
       return () => process.exit(code);
     }
-    case 'hang':
-      exactly(0);
+    case 'hang': {
+      const onlyOnce = words[0] === 'once';
+      if (words.length > (onlyOnce ? 1 : 0)) refuse('hang stands alone, or takes the word once');
       return async (turn) => {
-        for (;;) await turn.pause(LONGEST_TIMEOUT_MS);
+        while (!onlyOnce || !resumed) await turn.pause(LONGEST_TIMEOUT_MS);
       };
+    }
     case 'sleep': {
       exactly(1);
       const ms = decimal(words[0], 'MS');

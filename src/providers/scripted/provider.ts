@@ -7,7 +7,7 @@ import { ScriptedDriver } from './driver.ts';
 const PROGRAM = fileURLToPath(new URL('./program.mjs', import.meta.url));
 
 /** Counts changes of what program.mjs does, for `GET /v1/providers`. */
-const VERSION = '1.0.0';
+const VERSION = '1.1.0';
 
 export const scriptedProvider: Provider = {
   providerId: 'scripted',

@@ -229,7 +229,7 @@ describe('scripted provider', () => {
     expect(await scriptedProvider.lookup({})).toEqual({
       found: true,
       program: process.execPath,
-      version: '1.0.0',
+      version: '1.1.0',
       problem: null,
     });
   });

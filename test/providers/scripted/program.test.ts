@@ -59,6 +59,8 @@ const MALFORMED = [
   'exit 256',
   'exit now',
   'hang 3',
+  'hang twice',
+  'hang once more',
   'sleep',
   'sleep 99999999999',
   'ignore-cancel please',
@@ -257,6 +259,22 @@ describe('steps', () => {
     await program.run('words 1', 'sleep 120', 'words 1');
     const at = program.seen.filter(({ line }) => line?.type === 'delta').map((seen) => seen.at);
     expect((at[1] ?? 0) - (at[0] ?? 0)).toBeGreaterThan(110);
+  });
+
+  it('hang once: silent for ever in every turn, and nothing in a process that resumes its session', async () => {
+    const first = start({ args: ['--session-id', 'a-session'] });
+    for (const turn of [1, 2]) {
+      const id = first.script('words 1', 'hang once', 'words 2');
+      await eventually(() => first.lines.filter(({ type }) => type === 'delta').length === turn);
+      first.send({ type: 'cancel', id });
+      const { lines, end } = await first.turn(id);
+      expect(textOf(lines)).toBe('w0 ');
+      expect(end).toMatchObject({ outcome: 'cancelled' });
+    }
+    const resumed = start({ args: ['--resume', 'a-session'] });
+    const { lines, end } = await resumed.run('words 1', 'hang once', 'words 2');
+    expect(textOf(lines)).toBe('w0 w0 w1 ');
+    expect(end).toMatchObject(completed);
   });
 
   it('child: leaves a process of its own session that carries the mark and outlives it', async () => {

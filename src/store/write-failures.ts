@@ -1,5 +1,5 @@
 /** Why a write was refused, and whether it is worth another try. */
-import { isHoldfastError } from '../contracts/errors.ts';
+import { type HoldfastError, isHoldfastError } from '../contracts/errors.ts';
 
 /** Between two tries of a write that waits for room. */
 const ROOM_PAUSE_MS = 1_000;
@@ -9,6 +9,11 @@ export function isStorageFull(error: unknown): boolean {
   if (isHoldfastError(error)) return error.code === 'storage_full';
   const code = error instanceof Error && 'code' in error ? error.code : null;
   return code === 'ENOSPC' || code === 'EDQUOT';
+}
+
+/** Somebody else may write here now. */
+export function isFenced(error: unknown): error is HoldfastError {
+  return isHoldfastError(error) && error.code === 'fenced';
 }
 
 /** Whether the same write may succeed later: the disk is full, or another process holds the database. */

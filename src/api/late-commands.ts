@@ -1,0 +1,28 @@
+/** Commands whose implementation is loaded when the first of them is given, or when somebody has time for it. */
+import type { ConversationCommands } from './commands.ts';
+
+type Loaded = { commands: ConversationCommands; close: () => Promise<void> };
+
+export type LateCommands = {
+  commands: ConversationCommands;
+  /** Loads it now, unless it is loaded. */
+  load(): Promise<unknown>;
+  /** Closes what was loaded. */
+  close(): Promise<void>;
+};
+
+export function lateCommands(load: () => Promise<Loaded>): LateCommands {
+  let loading: Promise<Loaded> | null = null;
+  const loaded = (): Promise<Loaded> => (loading ??= load());
+  return {
+    commands: {
+      create: async (command) => (await loaded()).commands.create(command),
+      signal: async (command) => (await loaded()).commands.signal(command),
+      check: async () => (await loaded()).commands.check(),
+    },
+    load: loaded,
+    close: async () => {
+      if (loading !== null) await (await loading).close();
+    },
+  };
+}
