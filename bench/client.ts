@@ -1,5 +1,6 @@
 /** A chat client on one WebSocket, as plain as the protocol allows: what a measurement sees is what a client would. */
 import type { Stack } from './stack.ts';
+import { Waiting } from './waiting.ts';
 
 export type Frame = {
   type: string;
@@ -12,11 +13,9 @@ export type Frame = {
   seenAt: number;
 };
 
-type Waiter = { matches: (frame: Frame) => boolean; resolve: (frame: Frame) => void };
-
 export class Client {
   readonly #socket: WebSocket;
-  readonly #waiters = new Set<Waiter>();
+  readonly #waiting = new Waiting<Frame>();
   /** Called with every frame; for measurements that look at all of them. */
   onFrame: ((frame: Frame) => void) | null = null;
 
@@ -26,11 +25,7 @@ export class Client {
       const seenAt = performance.now();
       const frame: Frame = { ...(JSON.parse(String(message.data)) as Frame), seenAt };
       this.onFrame?.(frame);
-      for (const waiter of this.#waiters)
-        if (waiter.matches(frame)) {
-          this.#waiters.delete(waiter);
-          waiter.resolve(frame);
-        }
+      this.#waiting.offer(frame);
     });
   }
 
@@ -46,7 +41,7 @@ export class Client {
 
   /** Resolves with the next frame that matches. To be called before what causes it. */
   next(matches: (frame: Frame) => boolean): Promise<Frame> {
-    return new Promise((resolve) => this.#waiters.add({ matches, resolve }));
+    return this.#waiting.next(matches);
   }
 
   send(frame: Record<string, unknown>): void {

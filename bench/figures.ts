@@ -8,7 +8,14 @@ export type Figure = {
   floor: number | null;
   goal: string;
   met: boolean;
+  /** Where the time went, in words; printed below the table. */
+  note?: string;
+  /** What must never be, such as a lost event: one is enough to fail the bench, however fast it was. */
+  faults?: readonly string[];
 };
+
+/** The goal of a figure that counts what must never be. */
+export const NEVER = '0';
 
 export function quantile(values: readonly number[], q: number): number {
   const sorted = values.toSorted((a, b) => a - b);
@@ -32,8 +39,18 @@ export function printFigures(figures: readonly Figure[]): void {
     '| figure | product | floor | ratio | goal | met |\n|---|---|---|---|---|---|\n',
   );
   for (const row of rows) process.stdout.write(`| ${row.join(' | ')} |\n`);
+  for (const { name, note } of figures)
+    if (note !== undefined) process.stdout.write(`\n${name}: ${note}\n`);
+}
+
+/** Milliseconds of each step, as words: `spawned 9 · runs 310`. */
+export function inSteps(
+  steps: readonly (readonly [what: string, ms: readonly number[]])[],
+): string {
+  return steps.map(([what, ms]) => `${what} ${Math.round(median(ms))}`).join(' · ');
 }
 
 function round(value: number): string {
+  if (Number.isInteger(value) && value < 1000) return String(value);
   return value >= 1000 ? Math.round(value).toLocaleString('en') : value.toPrecision(3);
 }

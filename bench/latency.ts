@@ -4,17 +4,16 @@ import { randomUUID } from 'node:crypto';
 import { mkdtempSync, openSync, rmSync, watch, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
 import { Client as TemporalClient, Connection } from '@temporalio/client';
 import { bundleWorkflowCode, NativeConnection, Worker } from '@temporalio/worker';
 
-import type { ProviderCommand, SessionSpec } from '../src/contracts/provider-events.ts';
 import { scriptedProvider } from '../src/providers/scripted/provider.ts';
+import { scriptedCommand, startBareProgram } from './bare-program.ts';
 import { Client, type Frame, isEnd, isIdle } from './client.ts';
 import { type Figure, median, quantile } from './figures.ts';
-import { newConversation, type Stack } from './stack.ts';
+import { newConversation, settled, type Stack } from './stack.ts';
 
 const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
 /** Milliseconds since 1970 with microseconds: comparable between the processes of a machine. */
@@ -152,11 +151,6 @@ async function measureSend(stack: Stack, floor: Floor, client: Client): Promise<
   ];
 }
 
-/** Lets the server finish with what came before: it holds a workflow's lock until the last Workflow Task is on disk. */
-function settled(): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, 50));
-}
-
 /** The spool of a conversation's warm process. */
 async function spoolOf(stack: Stack, conversationId: string): Promise<string> {
   const { items } = await stack.call<{ items: { turnId: string }[] }>(
@@ -206,33 +200,13 @@ async function measureFirstDelta(stack: Stack, client: Client, folder: string): 
   };
 }
 
-/** How the scripted program is started without Holdfast. */
-async function scriptedCommand(folder: string): Promise<ProviderCommand & { spec: SessionSpec }> {
-  const spec = {
-    workspacePath: folder,
-    model: null,
-    resumeSessionId: null,
-    newSessionId: randomUUID(),
-  };
-  const lookup = await scriptedProvider.lookup(process.env);
-  if (!lookup.found) throw new Error(lookup.problem);
-  return { ...scriptedProvider.command(lookup.program, spec), spec };
-}
-
 async function byHand(folder: string): Promise<number> {
-  const { program, args, environment, spec } = await scriptedCommand(folder);
-  const driver = scriptedProvider.createDriver(spec);
   const from = performance.now();
-  const child = spawn(program, args, { cwd: folder, env: { ...process.env, ...environment } });
-  for (const frame of driver.begin({ attemptKey: 'hand.1', content: '#script\nwords 1' }))
-    child.stdin.write(`${frame}\n`);
-  const lines = createInterface({ input: child.stdout });
-  const at = await new Promise<number>((resolve) => {
-    lines.on('line', (line) => {
-      if (driver.line(line).some(({ type }) => type === 'delta')) resolve(performance.now());
-    });
-  });
-  child.kill();
+  const program = await startBareProgram(folder);
+  const said = program.next('delta');
+  program.begin('#script\nwords 1');
+  const at = await said;
+  program.stop();
   return at - from;
 }
 

@@ -5,6 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
+import { readLiveState, type ProcessRecord, type Role } from '../src/supervisor/state.ts';
+
 const command = fileURLToPath(new URL('../bin/holdfast.mjs', import.meta.url));
 
 type Status = {
@@ -21,13 +23,17 @@ export type Stack = {
   token: string;
   /** Calls a route; throws for an answer that is no success. */
   call<T>(method: string, path: string, body?: unknown): Promise<T>;
+  /** What it was started with. */
+  environment: Readonly<Record<string, string | undefined>>;
+  /** The live process of a role, as the supervisor has written it down. Throws when there is none. */
+  processOf(role: Role): ProcessRecord;
   /** Resident memory of a process by its role, in MB. */
-  residentMb(role: string): number;
+  residentMb(role: Role): number;
   stop(): void;
 };
 
-/** Starts everything and waits until the gateway answers. */
-export async function startStack(): Promise<Stack> {
+/** Starts everything and waits until the gateway answers. `settings`: further `HOLDFAST_*` variables. */
+export async function startStack(settings: Readonly<Record<string, string>> = {}): Promise<Stack> {
   const home = mkdtempSync(join(tmpdir(), 'holdfast-bench-'));
   mkdirSync(join(home, 'work'));
   const environment = {
@@ -37,6 +43,7 @@ export async function startStack(): Promise<Stack> {
     HOLDFAST_TEMPORAL_PORT: '0',
     HOLDFAST_TEMPORAL_UI_PORT: '0',
     HOLDFAST_WORKSPACE_ROOTS: join(home, 'work'),
+    ...settings,
   };
   const run = (...args: string[]) =>
     spawnSync(process.execPath, [command, ...args], { env: environment, encoding: 'utf8' });
@@ -49,9 +56,18 @@ export async function startStack(): Promise<Stack> {
   });
   const status = await Promise.race([ended, untilReady(() => run('status', '--json'))]);
   const token = readFileSync(status.token, 'utf8').trim();
+  const processOf = (role: Role): ProcessRecord => {
+    const found = readLiveState({ runFolder: join(status.home, 'run') })?.processes.find(
+      (record) => record.role === role,
+    );
+    if (found === undefined) throw new Error(`there is no ${role} process`);
+    return found;
+  };
   return {
     status,
     token,
+    environment,
+    processOf,
     async call<T>(method: string, path: string, body?: unknown): Promise<T> {
       const answer = await fetch(`${status.api}${path}`, {
         method,
@@ -64,8 +80,8 @@ export async function startStack(): Promise<Stack> {
       if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status} ${await answer.text()}`);
       return (await answer.json()) as T;
     },
-    residentMb(role: string): number {
-      const pid = status.processes.find((process) => process.role === role)?.pid;
+    residentMb(role: Role): number {
+      const { pid } = processOf(role);
       const text = readFileSync(`/proc/${pid}/status`, 'utf8');
       return Number(/VmRSS:\s+(\d+) kB/.exec(text)?.[1]) / 1024;
     },
@@ -114,4 +130,9 @@ export async function newConversation(stack: Stack): Promise<string> {
     },
   );
   return conversationId;
+}
+
+/** Lets the server finish with what came before: it holds a workflow's lock until the last Workflow Task is on disk. */
+export function settled(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, 50));
 }
