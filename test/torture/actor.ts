@@ -4,7 +4,7 @@ import type { CancelRecord, ClientRecord, CommandAnswer, CommandRecord } from '.
 import { pause } from './faults.ts';
 import { type Action, programOf, type Way } from './program.ts';
 import type { Random } from './random.ts';
-import { expectationOf } from './script.ts';
+import { expectationOf, isLeftAlone } from './script.ts';
 import type { Live, Watcher } from './watcher.ts';
 
 /** More sends in the queue would take longer than the run may heal. */
@@ -13,6 +13,10 @@ const MOST_WAITING = 2;
 const SENDS_OF_A_CONVERSATION = 25;
 /** Nothing in a program takes so long by itself. */
 const LONG_TURN_MS = 30_000;
+/** A turn that is left alone is given up only when its turn host was killed again and again, each time before the limit. */
+const LEFT_ALONE_MS = 90_000;
+/** How often the program lets a turn that is left alone be: else few of them would reach their limit. */
+const PATIENT = 0.85;
 const LOOK_EVERY_MS = 150;
 
 export type Recorder = {
@@ -31,6 +35,7 @@ export class Actor {
   readonly #http: HttpClient;
   readonly #stopping = new AbortController();
   readonly #background = new Set<Promise<unknown>>();
+  #endedAtMs: number | null = null;
   #conversations = 0;
   #requests = 0;
   #clients = 0;
@@ -71,6 +76,7 @@ export class Actor {
   }
 
   stop(): void {
+    this.#endedAtMs ??= Date.now();
     this.#stopping.abort();
   }
 
@@ -123,6 +129,7 @@ export class Actor {
   async #do(action: Action, conversationId: string): Promise<void> {
     const { signal } = this.#stopping;
     const live = this.#watcher.live(conversationId);
+    const patient = live.turn !== null && isLeftAlone(live.turn) && this.#random.chance(PATIENT);
     if (this.#main !== null && !this.#main.isOpen) await this.#main.connect();
     switch (action.do) {
       case 'send':
@@ -130,7 +137,10 @@ export class Actor {
           await this.#untilIdle(conversationId, 4_000);
           return;
         }
-        await this.#send(action, conversationId);
+        await this.#send(
+          patient && action.whenBusy === 'interrupt' ? { ...action, whenBusy: 'queue' } : action,
+          conversationId,
+        );
         return;
       case 'repeat': {
         if (this.#asked.length === 0) return;
@@ -145,6 +155,7 @@ export class Actor {
         return;
       }
       case 'cancel':
+        if (patient) return;
         if (live.turn === null) await pause(100, signal);
         await this.#cancel(
           conversationId,
@@ -219,7 +230,7 @@ export class Actor {
     }
     const [answer] = await Promise.all(asked);
     // What a careful client does: the same once more, until it knows.
-    if (answer?.is === 'unknown' && this.#random.chance(0.7)) {
+    if ((answer?.is === 'unknown' || answer?.is === 'no-room') && this.#random.chance(0.7)) {
       await pause(this.#random.between(100, 1_500), this.#stopping.signal);
       await this.#ask({ conversationId, requestId, content, way: 'http', whenBusy });
     }
@@ -322,7 +333,10 @@ export class Actor {
     });
   }
 
-  /** Answers approvals, and cancels what hangs, until `finished`: what was sent last may begin after the program's end. */
+  /**
+   * Answers approvals, and cancels what hangs and is not left alone, until `finished`: what was sent last may begin after
+   * the program's end.
+   */
   async lookAfter(finished: AbortSignal): Promise<void> {
     const patience = this.#random.fork('patience');
     const asked = new Map<string, number>();
@@ -347,8 +361,13 @@ export class Actor {
         const { turn } = live;
         if (turn === null || live.ending) continue;
         const hangs = turn.content !== '' && expectationOf(turn.content).end === 'never';
-        const long = Date.now() - turn.sinceMs > LONG_TURN_MS;
-        if ((hangs || long) && isDue(turn.key, turn.sinceMs, 300, 3_500))
+        // What begins after the program's end is not left alone: the run is to heal soon.
+        const alone =
+          hangs &&
+          isLeftAlone(turn) &&
+          !(this.#endedAtMs !== null && turn.sinceMs > this.#endedAtMs);
+        const long = Date.now() - turn.sinceMs > (alone ? LEFT_ALONE_MS : LONG_TURN_MS);
+        if (((hangs && !alone) || long) && isDue(turn.key, turn.sinceMs, 300, 3_500))
           this.#keep(this.#cancel(live.conversationId, turn.turnId, 'http'));
       }
       await pause(LOOK_EVERY_MS, finished);

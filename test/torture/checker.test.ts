@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest';
 import type { Event } from '../../src/contracts/events.ts';
 import { emptyView, foldEvents } from '../../src/domain/fold.ts';
 import { check, INVARIANTS, type Invariant } from './checker.ts';
-import type { ConversationEvidence, Evidence, LogEntry } from './evidence.ts';
+import type { ConversationEvidence, Evidence, Fault, LogEntry } from './evidence.ts';
 
 const T0 = Date.parse('2026-01-01T00:00:00.000Z');
 const conversationId = 'c1';
@@ -16,6 +16,8 @@ type Line = {
   attempt?: number;
   requestId?: string;
   payload: object;
+  /** Since the line before it; 10 ms unless told. */
+  afterMs?: number;
 };
 
 const started = (turnId: string, requestId: string, attempt = 1): Line => ({
@@ -41,7 +43,8 @@ const state = (name: string): Line => ({ type: 'conversation.state', payload: { 
 
 /**
  * r1 starts t1 (three words); r2 waits behind it and becomes t2, which hangs after two words and is cancelled; r3 is
- * rejected; r4 becomes t3, whose provider takes back what it said and dies.
+ * rejected; r4 becomes t3, whose provider takes back what it said and dies; r6 becomes t4, which waits for room on the disk,
+ * then hangs until the silence clock ends it; r7 is refused for want of room.
  */
 function goodLines(): Line[] {
   return [
@@ -104,7 +107,34 @@ function goodLines(): Line[] {
     of('t3', 'assistant.segment.ended', { messageId: 't3-1-2', content: 'w0 ', status: 'partial' }),
     of('t3', 'chat.interrupted', { cause: 'provider_died', retryable: true }),
     state('idle'),
+    prompt('t4', 'r6', HANGS),
+    started('t4', 'r6'),
+    state('processing'),
+    of('t4', 'notice', { code: 'storage_full', text: 'It waits for room.' }),
+    after(1_000, of('t4', 'assistant.segment.started', { messageId: 't4-1-1', kind: 'text' })),
+    of('t4', 'chat.delta', { messageId: 't4-1-1', text: 'w0 ' }),
+    after(5_000, of('t4', 'chat.quiet', quiet())),
+    after(7_000, of('t4', 'chat.cancelling', { step: 'protocol' })),
+    of('t4', 'assistant.segment.ended', {
+      messageId: 't4-1-1',
+      content: 'w0 ',
+      status: 'partial',
+    }),
+    of('t4', 'chat.interrupted', { cause: 'stalled', retryable: true }),
+    state('idle'),
   ];
+}
+
+const HANGS = '#script\nwords 1\nhang\n# 4 left alone';
+
+function quiet(evidence: object = {}): object {
+  const told = { processAlive: true, pid: 7, lastEvent: 'chat.delta', ...evidence };
+  return { phase: 'streaming', silentMs: 5_001, evidence: told };
+}
+
+/** This line so much later than the one before it. */
+function after(ms: number, line: Line): Line {
+  return { ...line, afterMs: ms };
 }
 
 const epochAt: Readonly<Record<number, number>> = {
@@ -119,15 +149,15 @@ const epochAt: Readonly<Record<number, number>> = {
 };
 
 function entriesOf(lines: readonly Line[]): LogEntry[] {
-  return lines.map((line, index) => ({
-    seq: index + 1,
-    json: JSON.stringify({
-      conversationId,
-      ...line,
+  let atMs = T0;
+  return lines.map(({ afterMs = 10, ...line }, index) => {
+    atMs += afterMs;
+    const at = new Date(atMs).toISOString();
+    return {
       seq: index + 1,
-      at: new Date(T0 + (index + 1) * 10).toISOString(),
-    }),
-  }));
+      json: JSON.stringify({ conversationId, ...line, seq: index + 1, at }),
+    };
+  });
 }
 
 function eventsOf(entries: readonly LogEntry[]): Event[] {
@@ -242,6 +272,26 @@ function runOf(lines: readonly Line[]): Evidence {
         content: 'lost on the way',
         answer: { is: 'unknown', why: 'no answer' },
       },
+      {
+        ...ask,
+        requestId: 'r7',
+        content: 'no room',
+        answer: { is: 'no-room' },
+      },
+      {
+        ...ask,
+        requestId: 'r6',
+        sentAtMs: T0 - 20,
+        answeredAtMs: T0 - 10,
+        content: HANGS,
+        answer: { is: 'no-room' },
+      },
+      {
+        ...ask,
+        requestId: 'r6',
+        content: HANGS,
+        answer: { is: 'receipt', receipt: { status: 'started', turnId: 't4' } },
+      },
     ],
     cancels: [{ conversationId, sentAtMs: T0 + 195, turnId: null }],
     clients: [
@@ -269,15 +319,21 @@ function runOf(lines: readonly Line[]): Evidence {
         ],
       },
     ],
-    spools: [spoolTurn('t1', 'w0 w1 w2 '), spoolTurn('t2', 'w0 w1 '), spoolTurn('t3', 'w0 ')],
+    spools: [
+      spoolTurn('t1', 'w0 w1 w2 '),
+      spoolTurn('t2', 'w0 w1 '),
+      spoolTurn('t3', 'w0 '),
+      spoolTurn('t4', 'w0 ', T0 + 1_350),
+    ],
     lastWrites: [{ spool: 't3.1', atMs: T0 + 300 }],
-    faults: [],
+    faults: [fault({ role: 'disk', fault: 'fill', atMs: T0 + 300, forMs: 1_000 })],
     leftOver: [],
     strangersGone: [],
     healing: { settledAfterMs: 4_000, limitMs: 60_000, stuck: [] },
+    silence: { quietMs: 5_000, stalledMs: 12_000, lateMs: 5_000 },
     use: [{ role: 'gateway', residentMb: 140, descriptors: 40 }],
     spoolFolders: { left: 3, limit: 44 },
-    signals: ['r1', 'r2', 'r3', 'r4'].map((requestId) => ({
+    signals: ['r1', 'r2', 'r3', 'r4', 'r6'].map((requestId) => ({
       conversationId,
       requestId,
       atMs: T0 + 5,
@@ -290,12 +346,13 @@ function viewAt(log: readonly LogEntry[], seq: number) {
   return foldEvents(emptyView(conversationId), eventsOf(log.slice(0, seq)));
 }
 
-function spoolTurn(turnId: string, text: string) {
+function spoolTurn(turnId: string, text: string, begunAtMs: number | null = null) {
   return {
     spool: `${turnId}.1`,
     conversationId,
     attemptKey: `${turnId}.1`,
     begins: 1,
+    begunAtMs,
     sessions: 1,
     text,
     reasoning: '',
@@ -317,7 +374,33 @@ function brokenLog(change: (lines: Line[]) => void): Evidence {
   return runOf(lines);
 }
 
+/** In the middle of everything, at the provider, unless told. */
+function fault(what: Partial<Fault>): Fault {
+  return {
+    atMs: T0 + 390,
+    role: 'provider',
+    fault: 'stop',
+    pid: 1,
+    state: 'streaming',
+    conversationId,
+    attemptKey: null,
+    forMs: 0,
+    ...what,
+  };
+}
+
 type Writable<T> = T extends object ? { -readonly [K in keyof T]: Writable<T[K]> } : T;
+
+/** t3, whose script does not hang, ends as the silence clock would end it. */
+function stallT3(lines: Line[]): void {
+  lines[33] = of('t3', 'chat.interrupted', { cause: 'stalled', retryable: true });
+  insert(
+    lines,
+    32,
+    after(5_000, of('t3', 'chat.quiet', quiet())),
+    after(7_000, of('t3', 'chat.cancelling', { step: 'protocol' })),
+  );
+}
 
 const insert = (lines: Line[], afterSeq: number, ...added: Line[]): void => {
   lines.splice(afterSeq, 0, ...added);
@@ -334,7 +417,8 @@ test('accepts a good run, and has looked at every invariant', () => {
   expect(INVARIANTS.filter((invariant) => (verdict.checked.get(invariant) ?? 0) === 0)).toEqual([]);
 });
 
-const cases: [Invariant, string, () => Evidence][] = [
+/** What was broken, and in what words the checker says so where one invariant has several rules. */
+const cases: [Invariant, string, () => Evidence, RegExp?][] = [
   [
     'A1',
     'an acknowledged send that the log knows nothing of',
@@ -490,6 +574,42 @@ const cases: [Invariant, string, () => Evidence][] = [
       broken((run) => {
         run.signals.shift();
       }),
+  ],
+  [
+    'A3',
+    'a send that was refused for want of room, and signalled all the same',
+    () =>
+      broken((run) => {
+        run.signals.push({ conversationId, requestId: 'r7', atMs: T0 + 10 });
+      }),
+    /refused with storage_full, and there is a signal/,
+  ],
+  [
+    'A3',
+    'a send that was refused for want of room, and has a receipt',
+    () =>
+      brokenLog((lines) =>
+        lines.push({ type: 'chat.rejected', requestId: 'r7', payload: { code: 'busy' } }),
+      ),
+    /refused with storage_full, and there is an event/,
+  ],
+  [
+    'A3',
+    'a send that was refused for want of room, and has a turn',
+    () =>
+      broken((run) => {
+        run.conversations[0]!.turns[0]!.requestId = 'r7';
+      }),
+    /refused with storage_full, and there is a turn/,
+  ],
+  [
+    'A3',
+    'a send that was refused for want of room, and signalled before it was sent again',
+    () =>
+      broken((run) => {
+        run.signals.find(({ requestId }) => requestId === 'r6')!.atMs = T0 - 60;
+      }),
+    /refused with storage_full, and there is a signal/,
   ],
   [
     'L1',
@@ -781,6 +901,14 @@ const cases: [Invariant, string, () => Evidence][] = [
       }),
   ],
   [
+    'C1',
+    'a cancel after which, without any fault, its turn was ended as stalled',
+    () =>
+      brokenLog((lines) =>
+        insert(lines, 42, of('t4', 'chat.cancelling', { step: 'requested', by: 'user' })),
+      ),
+  ],
+  [
     'C2',
     'a cancel that nobody asked for',
     () =>
@@ -837,6 +965,15 @@ const cases: [Invariant, string, () => Evidence][] = [
       }),
   ],
   [
+    'P3',
+    'the same, of a session that had served another turn before',
+    () =>
+      broken((run) => {
+        run.spools[2]!.spool = 't2.1';
+        run.lastWrites = [{ spool: 't2.1', atMs: T0 + 10_000 }];
+      }),
+  ],
+  [
     'W1',
     'a run that did not settle',
     () =>
@@ -877,6 +1014,106 @@ const cases: [Invariant, string, () => Evidence][] = [
       }),
   ],
   [
+    'Q1',
+    'a turn that does not hang, and was ended as stalled',
+    () => brokenLog(stallT3),
+    /does not hang, and its provider was stopped for 0 ms/,
+  ],
+  [
+    'Q1',
+    'the same, though its provider was stopped, for less than the limit',
+    () => ({
+      ...brokenLog(stallT3),
+      faults: [fault({ fault: 'stop', attemptKey: 't3.1', forMs: 3_000 })],
+    }),
+    /does not hang, and its provider was stopped for 3000 ms/,
+  ],
+  [
+    'Q1',
+    'a hanging turn that nobody cancelled, and that ended otherwise',
+    () =>
+      brokenLog((lines) => {
+        lines[44] = of('t4', 'chat.cancelled', { by: 'user' });
+      }),
+    /hangs, nobody cancelled it, and it ended with chat.cancelled/,
+  ],
+  [
+    'Q1',
+    'a hanging turn whose process died though nothing had killed it',
+    () =>
+      brokenLog((lines) => {
+        lines[44] = of('t4', 'chat.interrupted', { cause: 'provider_died', retryable: true });
+      }),
+    /hangs, nobody cancelled it, and it ended with chat.interrupted .provider_died/,
+  ],
+  [
+    'Q1',
+    'a hanging turn that was called stalled too early',
+    () =>
+      brokenLog((lines) => {
+        Object.assign(lines[42]!, { afterMs: 4_000 });
+      }),
+    /stalled 9020 ms after its last output; the limit is 12000/,
+  ],
+  [
+    'Q1',
+    'a turn that was ended as stalled and never called quiet',
+    () =>
+      brokenLog((lines) => {
+        lines.splice(41, 1);
+        Object.assign(lines[41]!, { afterMs: 12_000 });
+      }),
+    /was not called quiet before/,
+  ],
+  [
+    'Q1',
+    'a turn that was called quiet, spoke again, and was ended without being called quiet again',
+    () => brokenLog((lines) => lines.splice(40, 2, ...lines.slice(40, 42).toReversed())),
+    /was not called quiet before/,
+  ],
+  [
+    'Q1',
+    'a turn that was called quiet too early',
+    () =>
+      brokenLog((lines) => {
+        Object.assign(lines[41]!.payload, { silentMs: 900 });
+      }),
+    /called quiet after 900 ms/,
+  ],
+  [
+    'Q1',
+    'a turn that was called quiet, with its process shown as dead',
+    () =>
+      brokenLog((lines) => {
+        lines[41]!.payload = quiet({ processAlive: false });
+      }),
+    /without evidence of its process/,
+  ],
+  [
+    'W1',
+    'a hanging turn that was ended long after its limit',
+    () =>
+      brokenLog((lines) => {
+        Object.assign(lines[42]!, { afterMs: 13_000 });
+      }),
+    /should have been within 17000/,
+  ],
+  [
+    'Q2',
+    'an attempt that was told twice to wait for room',
+    () => brokenLog((lines) => insert(lines, 39, lines[38]!)),
+    /told twice/,
+  ],
+  [
+    'Q2',
+    'an attempt that was told to wait for room, and was given its prompt before there was any',
+    () =>
+      broken((run) => {
+        run.spools[3]!.begunAtMs = T0 + 700;
+      }),
+    /given its prompt 600 ms before there was any/,
+  ],
+  [
     'R1',
     'a history that does not replay',
     () =>
@@ -887,11 +1124,9 @@ const cases: [Invariant, string, () => Evidence][] = [
 ];
 
 describe('rejects', () => {
-  test.each(cases)('%s: %s', (invariant, _what, run) => {
-    const { violations } = check(run());
-    expect(violations.map((violation) => violation.invariant)).toContain(invariant);
-    const found = violations.find((violation) => violation.invariant === invariant);
-    expect(found?.what).not.toBe('');
+  test.each(cases)('%s: %s', (invariant, _what, run, words = /./) => {
+    const found = check(run()).violations.filter((each) => each.invariant === invariant);
+    expect(found.map(({ what }) => what)).toContainEqual(expect.stringMatching(words));
   });
 
   test('there is a broken history for each invariant', () => {
@@ -912,17 +1147,61 @@ describe('accepts', () => {
   test('C1: a cancelled turn that was interrupted, when a fault hit it', () => {
     const lines = goodLines();
     lines[22] = of('t2', 'chat.interrupted', { cause: 'provider_died', retryable: true });
-    const run = runOf(lines);
-    const fault = {
-      atMs: T0 + 205,
-      role: 'provider',
-      fault: 'kill',
-      pid: 1,
-      state: 'cancelling',
-      conversationId,
-      attemptKey: 't2.1',
-      forMs: 0,
-    } as const;
-    expect(check({ ...run, faults: [fault] }).violations).toEqual([]);
+    const faults = [fault({ fault: 'kill', atMs: T0 + 205, attemptKey: 't2.1' })];
+    expect(check({ ...runOf(lines), faults }).violations).toEqual([]);
+  });
+
+  test('P3: a session that went on after a turn which the silence clock had ended', () => {
+    const run = broken((each) => {
+      each.lastWrites = [{ spool: 't4.1', atMs: T0 + 60_000 }];
+      each.spools.push({ ...spoolTurn('t9', ''), spool: 't4.1' });
+    });
+    expect(check(run).violations).toEqual([]);
+  });
+
+  test('C1: a cancel that came when its turn was being stopped as stalled', () => {
+    const lines = goodLines();
+    insert(lines, 43, of('t4', 'chat.cancelling', { step: 'requested', by: 'user' }));
+    expect(check(runOf(lines)).violations).toEqual([]);
+  });
+
+  test('Q1: a turn that does not hang, when its provider was stopped for long enough', () => {
+    const run = brokenLog(stallT3);
+    const faults = [fault({ fault: 'stop', attemptKey: 't3.1', forMs: 14_000 })];
+    const { violations } = check({ ...run, faults });
+    expect(violations).toEqual([]);
+  });
+
+  test.each([
+    ['its provider was killed', 'provider_died', fault({ fault: 'kill', attemptKey: 't4.1' })],
+    ['its turn host died', 'prompt_unconfirmed', fault({ role: 'turn-host', fault: 'kill' })],
+    [
+      'its turn host died while it was being stopped',
+      'provider_exited',
+      fault({ role: 'turn-host', fault: 'kill', atMs: T0 + 12_405 }),
+    ],
+  ])('Q1: a hanging turn that ended otherwise, when %s', (_what, cause, hit) => {
+    const lines = goodLines();
+    lines[44] = of('t4', 'chat.interrupted', { cause, retryable: true });
+    expect(check({ ...runOf(lines), faults: [hit] }).violations).toEqual([]);
+  });
+
+  test('Q1 W1: the clock begins anew with each custody, and stands still while the turn host does', () => {
+    const lines = goodLines();
+    insert(
+      lines,
+      41,
+      after(
+        4_000,
+        of('t4', 'chat.attached', { epoch: 9, host: 'h', cause: 'turn_host_restarted' }),
+      ),
+      after(5_000, of('t4', 'chat.quiet', quiet())),
+    );
+    Object.assign(lines[44]!, { afterMs: 18_000 });
+    const faults = [
+      fault({ role: 'turn-host', fault: 'kill', atMs: T0 + 9_000 }),
+      fault({ role: 'turn-host', fault: 'stop', atMs: T0 + 16_000, forMs: 8_000 }),
+    ];
+    expect(check({ ...runOf(lines), faults }).violations).toEqual([]);
   });
 });

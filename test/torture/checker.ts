@@ -6,7 +6,7 @@
  */
 import type { Event, OutcomeName } from '../../src/contracts/events.ts';
 import { attemptKey, parseAttemptKey } from '../../src/contracts/ids.ts';
-import { QUEUE_LIMIT } from '../../src/contracts/limits.ts';
+import { CANCEL_GRACE_MS, QUEUE_LIMIT, TERM_GRACE_MS } from '../../src/contracts/limits.ts';
 import type { ConversationViewValue, MessageViewValue } from '../../src/contracts/view.ts';
 import { emptyView, foldEvents } from '../../src/domain/fold.ts';
 import type {
@@ -14,11 +14,13 @@ import type {
   CommandRecord,
   ConversationEvidence,
   Evidence,
+  Fault,
   LogEntry,
   SpoolTurn,
 } from './evidence.ts';
 import { expectationOf } from './script.ts';
 
+/** Q1 and Q2 are torture's own names, for the silence clock (design.md section 6) and for a full disk. */
 export const INVARIANTS = [
   'A1',
   'A2',
@@ -39,6 +41,8 @@ export const INVARIANTS = [
   'W1',
   'W2',
   'R1',
+  'Q1',
+  'Q2',
 ] as const;
 export type Invariant = (typeof INVARIANTS)[number];
 
@@ -68,6 +72,10 @@ const MOST_RESIDENT_MB: Readonly<Record<string, number>> = {
 const MOST_DESCRIPTORS = 600;
 /** Clocks of one machine, rounded to milliseconds. */
 const CLOCK_SLACK_MS = 50;
+/** An event's `at` is that of its commit: on a busy disk so much after the engine heard of it. */
+const COMMIT_MS = 1_000;
+/** From the first to the last step of a cancel that is ignored. */
+const LADDER_MS = CANCEL_GRACE_MS + TERM_GRACE_MS;
 
 const OUTCOME_OF: Readonly<Record<string, OutcomeName>> = {
   'chat.done': 'completed',
@@ -95,6 +103,7 @@ export function check(evidence: Evidence): Verdict {
     const known = readLog(conversation);
     checkLog(court, known);
     checkRereads(court, known);
+    checkWaitForRoom(court, known, evidence);
     checkEpochs(court, known);
     checkAttempts(court, known, evidence);
     checkCommands(court, known, evidence);
@@ -137,6 +146,12 @@ type Attempt = {
   segments: Map<string, { kind: string; text: string; end: string | null }>;
   tools: string[];
   cancelRequests: { seq: number; by: string; atMs: number }[];
+  /** The last event before the end, and before it was stopped, from which silence counts. */
+  lastSign: { seq: number; atMs: number };
+  /** The first step by which its present custody stops it, and whether any has begun to. */
+  stoppingSeq: number | null;
+  stopped: boolean;
+  quiets: { seq: number; silentMs: number; processAlive: boolean }[];
 };
 
 type Known = {
@@ -174,6 +189,10 @@ function readLog(evidence: ConversationEvidence): Known {
           segments: new Map(),
           tools: [],
           cancelRequests: [],
+          lastSign: { seq: event.seq, atMs: Date.parse(event.at) },
+          stoppingSeq: null,
+          stopped: false,
+          quiets: [],
         });
       continue;
     }
@@ -188,6 +207,7 @@ function noteEvent(attempt: Attempt, event: Event): void {
   const { seq } = event;
   const atMs = Date.parse(event.at);
   if (OUTPUT.has(event.type)) attempt.lastOutput = { seq, type: event.type };
+  noteSilence(attempt, event, atMs);
   switch (event.type) {
     case 'assistant.segment.started':
       attempt.segments.set(event.payload.messageId, {
@@ -230,6 +250,32 @@ function noteEvent(attempt: Attempt, event: Event): void {
       return;
     default:
   }
+}
+
+function noteSilence(attempt: Attempt, event: Event, atMs: number): void {
+  const { seq } = event;
+  switch (event.type) {
+    case 'chat.quiet': {
+      const { silentMs, evidence } = event.payload;
+      const processAlive = evidence['processAlive'] === true && typeof evidence['pid'] === 'number';
+      attempt.quiets.push({ seq, silentMs, processAlive });
+      return;
+    }
+    case 'chat.cancelling':
+      if (event.payload.step === 'requested') return;
+      attempt.stoppingSeq ??= seq;
+      attempt.stopped = true;
+      return;
+    case 'chat.attached':
+      // The clock begins anew with each custody.
+      attempt.stoppingSeq = null;
+      break;
+    default:
+      // Once it is being stopped its silence has been measured: what comes is how it ends.
+      if (attempt.stoppingSeq !== null || event.type in OUTCOME_OF) return;
+      if (event.type === 'notice' && event.payload.code === 'storage_full') return;
+  }
+  attempt.lastSign = { seq, atMs };
 }
 
 /** The lines of the log around these seqs, shortened. */
@@ -286,6 +332,35 @@ function checkRereads(court: Court, known: Known): void {
   }
 }
 
+/** Q2: an attempt that begins on a full disk waits until there is room, and says so once. */
+function checkWaitForRoom(court: Court, known: Known, evidence: Evidence): void {
+  const told = new Map<string, number>();
+  for (const event of known.events) {
+    const { turnId, attempt, seq } = event;
+    if (event.type !== 'notice' || event.payload.code !== 'storage_full') continue;
+    if (turnId === undefined || attempt === undefined) continue;
+    const key = attemptKey(turnId, attempt);
+    const before = told.get(key);
+    court.expect('Q2', before === undefined, () => ({
+      what: `attempt ${key} was told twice that it waits for room`,
+      ...at(known, [before ?? seq, seq], turnId),
+    }));
+    told.set(key, seq);
+    const toldAtMs = Date.parse(event.at);
+    const full = evidence.faults.find(
+      ({ fault, atMs, forMs }) => fault === 'fill' && atMs <= toldAtMs && toldAtMs < atMs + forMs,
+    );
+    if (full === undefined) continue;
+    const roomAtMs = full.atMs + full.forMs;
+    for (const { attemptKey: of, begunAtMs } of evidence.spools)
+      if (of === key && begunAtMs !== null)
+        court.expect('Q2', begunAtMs >= roomAtMs - CLOCK_SLACK_MS, () => ({
+          what: `attempt ${key} was told to wait for room, and was given its prompt ${roomAtMs - begunAtMs} ms before there was any`,
+          ...at(known, [seq], turnId),
+        }));
+  }
+}
+
 /** F1: the epochs in the order of the log. */
 function checkEpochs(court: Court, known: Known): void {
   let highest = { seq: 0, epoch: 0 };
@@ -337,7 +412,10 @@ function checkAttempts(court: Court, known: Known, evidence: Evidence): void {
       ...at(known, [before?.startSeq ?? 0, startSeq], turnId),
     }));
     running = attempt;
-    if (firstEnd !== undefined) checkCancel(court, known, evidence, attempt, firstEnd);
+    if (firstEnd !== undefined) {
+      checkCancel(court, known, evidence, attempt, firstEnd);
+      checkSilence(court, known, evidence, attempt, firstEnd);
+    }
     checkStored(court, known, attempt);
   }
 }
@@ -377,6 +455,8 @@ function checkCancel(
       end.type === 'chat.cancelled' ||
         end.type === 'chat.done' ||
         (end.type === 'chat.error' && natural === 'failed') ||
+        // Asked for when it was being stopped already.
+        (end.cause === 'stalled' && (attempt.stoppingSeq ?? Infinity) < asked.seq) ||
         (end.type === 'chat.interrupted' && natural === 'exits'),
       () => ({
         what: `attempt ${name} was to be cancelled and, without any fault, ended with ${end.type}`,
@@ -399,6 +479,108 @@ function checkCancel(
       ...at(known, [seq], turnId),
     }));
   }
+}
+
+/** Q1: silence ends what hangs, nothing else, and in time. */
+function checkSilence(
+  court: Court,
+  known: Known,
+  evidence: Evidence,
+  attempt: Attempt,
+  end: Attempt['ends'][number],
+): void {
+  const { turnId, lastSign, quiets } = attempt;
+  const { quietMs, stalledMs, lateMs } = evidence.silence;
+  const name = attemptKey(turnId, attempt.attempt);
+  const script = expected(attempt.content);
+  const hangs = script?.end === 'never';
+  const where = at(known, [lastSign.seq, end.seq], turnId);
+  const ofProvider = (fault: Fault): boolean =>
+    fault.role === 'provider' && fault.conversationId === known.evidence.conversationId;
+  const ofCustody = ({ role }: Fault): boolean => role === 'turn-host' || role === 'supervisor';
+  const hitWithin = (is: (fault: Fault) => boolean, fromMs: number): boolean =>
+    evidence.faults.some(
+      (fault) =>
+        is(fault) && fault.atMs + fault.forMs >= fromMs - 1_000 && fault.atMs <= end.atMs + 1_000,
+    );
+  const killed = hitWithin(
+    (fault) => ofProvider(fault) && fault.fault === 'kill',
+    attempt.startAtMs,
+  );
+
+  for (const quiet of quiets)
+    court.expect('Q1', quiet.silentMs >= quietMs, () => ({
+      what: `attempt ${name} was called quiet after ${quiet.silentMs} ms; the limit is ${quietMs}`,
+      ...at(known, [quiet.seq], turnId),
+    }));
+  if (hangs && !killed)
+    for (const quiet of quiets)
+      court.expect('Q1', quiet.processAlive, () => ({
+        what: `attempt ${name} was called quiet without evidence of its process, which lived`,
+        ...at(known, [quiet.seq], turnId),
+      }));
+
+  const stalled = end.type === 'chat.interrupted' && end.cause === 'stalled';
+  if (hangs && !killed && attempt.cancelRequests.length === 0) {
+    // The turn host may die before anybody can know that the prompt arrived, and also with a stop half done.
+    const unknowable =
+      end.cause === 'prompt_unconfirmed' && hitWithin(ofCustody, attempt.startAtMs);
+    const halfStopped =
+      (end.cause === 'provider_died' || end.cause === 'provider_exited') &&
+      attempt.stopped &&
+      hitWithin(ofCustody, attempt.startAtMs);
+    court.expect('Q1', stalled || unknowable || halfStopped, () => ({
+      what: `attempt ${name} hangs, nobody cancelled it, and it ended with ${end.type} (${end.cause})`,
+      ...where,
+    }));
+  }
+  if (!stalled) return;
+
+  const silentMs = end.atMs - lastSign.atMs;
+  const stoppedMs = (is: (fault: Fault) => boolean): number =>
+    evidence.faults
+      .filter((fault) => fault.fault === 'stop' && is(fault))
+      .map(({ atMs, forMs }) => Math.min(atMs + forMs, end.atMs) - Math.max(atMs, lastSign.atMs))
+      .reduce((sum, overlapMs) => sum + Math.max(0, overlapMs), 0);
+  // Half of it: the rest may be other stops' and the script's own silence.
+  court.expect('Q1', hangs || stoppedMs(ofProvider) >= stalledMs / 2, () => ({
+    what: `attempt ${name} was ended as stalled; its script does not hang, and its provider was stopped for ${stoppedMs(ofProvider)} ms`,
+    ...where,
+  }));
+  court.expect(
+    'Q1',
+    quiets.some(({ seq }) => seq > lastSign.seq),
+    () => ({
+      what: `attempt ${name} was ended as stalled, and was not called quiet before`,
+      ...where,
+    }),
+  );
+  // A commit that a stop held up is stamped late: then nothing can be said.
+  const stampedLate = evidence.faults.some(
+    ({ fault, atMs, forMs }) =>
+      fault === 'stop' && atMs <= lastSign.atMs && lastSign.atMs <= atMs + forMs + COMMIT_MS,
+  );
+  if (!stampedLate)
+    court.expect('Q1', silentMs >= stalledMs - COMMIT_MS, () => ({
+      what: `attempt ${name} was ended as stalled ${silentMs} ms after its last output; the limit is ${stalledMs}`,
+      ...where,
+    }));
+  // Whoever takes over starts the clock anew, and says so first; unless it finds nothing left to take over.
+  const custodyDied = evidence.faults.some(
+    (fault) =>
+      ofCustody(fault) &&
+      fault.fault === 'kill' &&
+      fault.atMs > lastSign.atMs &&
+      fault.atMs <= end.atMs,
+  );
+  if (custodyDied) return;
+  // While a process stands still its clock may, and its locks are held.
+  const mostMs =
+    stalledMs + lateMs + (script?.ignoresCancel === false ? 0 : LADDER_MS) + stoppedMs(() => true);
+  court.expect('W1', silentMs <= mostMs, () => ({
+    what: `attempt ${name} was ended as stalled ${silentMs} ms after its last output, and should have been within ${mostMs}`,
+    ...where,
+  }));
 }
 
 /** A1, in the projections: the turn's row says what the log says. */
@@ -504,6 +686,7 @@ function checkRequest(
       what: `${each.kind} ${requestId} was acknowledged, and the log knows nothing of it`,
       ...evidenceOf(),
     }));
+  checkRefusedForRoom(court, known, evidence, requestId, asked, evidenceOf);
   const signals = evidence.signals.filter(
     (signal) => signal.conversationId === conversationId && signal.requestId === requestId,
   );
@@ -572,6 +755,38 @@ function checkRequest(
         ...evidenceOf(),
       }));
   }
+}
+
+/** A3, the other way round: of what was refused for want of room nothing was done, unless it was asked for again. */
+function checkRefusedForRoom(
+  court: Court,
+  known: Known,
+  evidence: Evidence,
+  requestId: string,
+  asked: readonly CommandRecord[],
+  evidenceOf: () => Pick<Violation, 'conversationId' | 'seqs' | 'excerpt'>,
+): void {
+  const refused = asked.filter(({ answer }) => answer.is === 'no-room');
+  if (refused.length === 0) return;
+  const others = asked.filter(({ answer }) => answer.is !== 'no-room' && answer.is !== 'refused');
+  const othersFromMs = Math.min(...others.map(({ sentAtMs }) => sentAtMs)) - CLOCK_SLACK_MS;
+  const { conversationId } = known.evidence;
+  const signals = evidence.signals.filter(
+    (signal) => signal.conversationId === conversationId && signal.requestId === requestId,
+  );
+  const events = known.events.filter((event) => event.requestId === requestId);
+  const turns = known.evidence.turns.filter((turn) =>
+    [turn, ...turn.attempts].some((row) => row.requestId === requestId),
+  );
+  for (const [what, tooSoon] of [
+    ['a signal', signals.some(({ atMs }) => atMs < othersFromMs)],
+    ['an event', events.some(({ at: stamp }) => Date.parse(stamp) < othersFromMs)],
+    ['a turn', others.length === 0 && turns.length > 0],
+  ] as const)
+    court.expect('A3', !tooSoon, () => ({
+      what: `request ${requestId} was refused with storage_full, and there is ${what} of it`,
+      ...evidenceOf(),
+    }));
 }
 
 /** What `?wait=end` answered is the end, and the text, of that very attempt. */
@@ -859,12 +1074,15 @@ function checkProcesses(court: Court, evidence: Evidence): void {
       if (event.type === 'chat.interrupted' && event.turnId !== undefined)
         interrupted.set(attemptKey(event.turnId, event.attempt ?? 1), Date.parse(event.at));
     }
+  // A session may go on after a turn that was interrupted, when its provider obeyed: what it writes then is the next one's.
+  const newest = new Map(evidence.spools.map((turn) => [turn.spool, turn.attemptKey]));
   for (const { spool, atMs } of evidence.lastWrites) {
-    const end = interrupted.get(spool);
+    const key = newest.get(spool) ?? spool;
+    const end = interrupted.get(key);
     if (end === undefined) continue;
     court.expect('P3', atMs <= end + CLOCK_SLACK_MS, () => ({
-      what: `the provider of ${spool} wrote ${atMs - end} ms after its attempt was interrupted`,
-      turnId: parseAttemptKey(spool)?.turnId ?? spool,
+      what: `the provider of ${key} wrote ${atMs - end} ms after its attempt was interrupted`,
+      turnId: parseAttemptKey(key)?.turnId ?? key,
       excerpt: [],
     }));
   }

@@ -184,16 +184,11 @@ export class SocketClient {
 }
 
 /** Codes after which the same request may still be, or become, accepted: nothing may be concluded from them. */
-const UNDECIDED = new Set([
-  'temporal_unavailable',
-  'storage_full',
-  'shutting_down',
-  'internal',
-  'rate_limited',
-]);
+const UNDECIDED = new Set(['temporal_unavailable', 'shutting_down', 'internal', 'rate_limited']);
 
 function refusal(code: string, body: Record<string, unknown> | undefined): CommandAnswer {
   if (UNDECIDED.has(code)) return unknown(code);
+  if (code === 'storage_full') return { is: 'no-room' };
   const receipt = body?.['receipt'] as ToldReceipt | undefined;
   return receipt === undefined
     ? { is: 'refused', code }

@@ -37,6 +37,8 @@ export type CommandAnswer =
   | { is: 'accepted' }
   /** It will never be done. */
   | { is: 'refused'; code: string }
+  /** 503 `storage_full`: nothing of it was accepted; sent again it may be. */
+  | { is: 'no-room' }
   /** Nothing came back, or nothing that can be relied on. */
   | { is: 'unknown'; why: string };
 
@@ -77,6 +79,8 @@ export type SpoolTurn = {
   attemptKey: string;
   /** Times that its prompt was recorded as given. */
   begins: number;
+  /** When its prompt was recorded as given first. */
+  begunAtMs: number | null;
   /** Times that the provider said it began it. */
   sessions: number;
   /** Text of the blocks that the provider did not take back. */
@@ -89,14 +93,15 @@ export type SpoolTurn = {
 export type Fault = {
   atMs: number;
   role: FaultRole;
-  fault: 'kill' | 'stop';
-  pid: number;
+  fault: FaultKind;
+  /** Null: no process was hit. */
+  pid: number | null;
   /** The state that was waited for, and the conversation that was in it. */
   state: ConversationPhase;
   conversationId: string;
   /** The attempt whose provider was hit. */
   attemptKey: string | null;
-  /** Of a stop: how long. */
+  /** Of a stop or a full disk: how long. */
   forMs: number;
 };
 
@@ -107,8 +112,14 @@ export const FAULT_ROLES = [
   'temporal',
   'supervisor',
   'provider',
+  'disk',
 ] as const;
 export type FaultRole = (typeof FAULT_ROLES)[number];
+/** Those that are one process each, which the supervisor knows; it is one itself. */
+export type ProcessRole = Exclude<FaultRole, 'provider' | 'disk'>;
+
+export const FAULT_KINDS = ['kill', 'stop', 'fill'] as const;
+export type FaultKind = (typeof FAULT_KINDS)[number];
 
 export const CONVERSATION_PHASES = [
   'idle',
@@ -137,6 +148,7 @@ export type Evidence = {
   commands: readonly CommandRecord[];
   cancels: readonly CancelRecord[];
   clients: readonly ClientRecord[];
+  /** Those of one spool in the order in which they were begun. */
   spools: readonly SpoolTurn[];
   /** When a spool's output was last written, by spool; of those that were still there to be seen. */
   lastWrites: readonly { spool: string; atMs: number }[];
@@ -147,6 +159,8 @@ export type Evidence = {
   strangersGone: readonly ProcessEvidence[];
   /** How long after the last fault everything had ended and was idle, and the limit. Null: it never was. */
   healing: { settledAfterMs: number | null; limitMs: number; stuck: readonly string[] };
+  /** Limits of the silence clock, and how late a limit may be noticed on this machine. */
+  silence: { quietMs: number; stalledMs: number; lateMs: number };
   use: readonly RoleUse[];
   spoolFolders: { left: number; limit: number };
   signals: readonly SignalEvidence[];

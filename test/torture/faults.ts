@@ -5,18 +5,26 @@ import {
   type ConversationPhase,
   type Fault,
   FAULT_ROLES,
+  type FaultKind,
   type FaultRole,
 } from './evidence.ts';
 import type { Random } from './random.ts';
-import type { Stack } from './stack.ts';
+import { SILENCE, type Stack } from './stack.ts';
 import { type Live, phasesOf, type Watcher } from './watcher.ts';
 
-export type Cell = { role: FaultRole; fault: 'kill' | 'stop'; phase: ConversationPhase };
+export type Cell = { role: FaultRole; fault: FaultKind; phase: ConversationPhase };
 
-export const CELLS: readonly Cell[] = FAULT_ROLES.flatMap((role) =>
-  (['kill', 'stop'] as const).flatMap((fault) =>
-    CONVERSATION_PHASES.map((phase) => ({ role, fault, phase })),
-  ),
+/** What can be done to each role. */
+export const FAULTS: readonly { role: FaultRole; fault: FaultKind }[] = FAULT_ROLES.flatMap(
+  (role) =>
+    (role === 'disk' ? (['fill'] as const) : (['kill', 'stop'] as const)).map((fault) => ({
+      role,
+      fault,
+    })),
+);
+
+export const CELLS: readonly Cell[] = FAULTS.flatMap(({ role, fault }) =>
+  CONVERSATION_PHASES.map((phase) => ({ role, fault, phase })),
 );
 
 export const cellKey = ({ role, fault, phase }: Cell): string => `${role} ${fault} ${phase}`;
@@ -79,7 +87,9 @@ export class Injector {
       const each = cell.role === 'supervisor' ? SUPERVISOR_COST : 1;
       return (hits + Math.max(0, tries - hits) / 2) * each + this.#random.next() / 2;
     };
-    const costs = CELLS.map((cell) => ({ cell, cost: cost(cell) }));
+    // A disk that is full already cannot be filled.
+    const possible = CELLS.filter(({ role }) => role !== 'disk' || !this.#stack.isDiskFull);
+    const costs = possible.map((cell) => ({ cell, cost: cost(cell) }));
     return costs.reduce((least, each) => (each.cost < least.cost ? each : least)).cell;
   }
 
@@ -91,36 +101,61 @@ export class Injector {
   #hit(cell: Cell, live: Live): void {
     const { role, fault } = cell;
     const provider = role === 'provider' ? this.#stack.providerOf(live.conversationId) : null;
-    const target: ProcessIdentity | null =
-      role === 'provider' ? (provider?.identity ?? null) : this.#stack.processOf(role);
-    if (target === null) return;
+    const target = this.#targetOf(role, provider);
+    if (target === null && role !== 'disk') return;
     // Before the blow: it is these states that it hits.
     const phases = new Set(
       (role === 'provider' ? [live] : this.#watcher.all()).flatMap((each) => phasesOf(each)),
     );
-    const forMs =
-      fault === 'kill'
-        ? 0
-        : this.#random.chance(0.15)
-          ? this.#random.between(5_500, 8_000)
-          : this.#random.between(50, 2_500);
-    const done = fault === 'kill' ? this.#stack.kill(target) : this.#stack.stop(target, forMs);
-    if (!done) return;
+    const made: Fault = {
+      atMs: Date.now(),
+      role,
+      fault,
+      pid: target?.pid ?? null,
+      state: cell.phase,
+      conversationId: live.conversationId,
+      attemptKey: role === 'provider' ? (live.turn?.key ?? null) : null,
+      forMs: this.#durationMs(cell),
+    };
+    if (!this.#strike(made, target)) return;
     for (const phase of phases) {
       const key = cellKey({ role, fault, phase });
       this.hits.set(key, (this.hits.get(key) ?? 0) + 1);
     }
-    this.faults.push({
-      atMs: Date.now(),
-      role,
-      fault,
-      pid: target.pid,
-      state: cell.phase,
-      conversationId: live.conversationId,
-      attemptKey: role === 'provider' ? (live.turn?.key ?? null) : null,
-      forMs,
-    });
+    this.faults.push(made);
     if (role === 'supervisor' && fault === 'kill') this.#startAgain();
+  }
+
+  /** Null: there is no such process now, or the fault hits none. */
+  #targetOf(
+    role: FaultRole,
+    provider: { identity: ProcessIdentity } | null,
+  ): ProcessIdentity | null {
+    if (role === 'disk') return null;
+    return role === 'provider' ? (provider?.identity ?? null) : this.#stack.processOf(role);
+  }
+
+  /** False: it hit nothing. */
+  #strike(fault: Fault, target: ProcessIdentity | null): boolean {
+    if (target === null)
+      return this.#stack.fillDisk(fault.forMs, (fullUntilMs) => {
+        // As long as it really was: an event loop that is late empties it late.
+        fault.forMs = fullUntilMs - fault.atMs;
+      });
+    return fault.fault === 'kill'
+      ? this.#stack.kill(target)
+      : this.#stack.stop(target, fault.forMs);
+  }
+
+  #durationMs({ role, fault }: Cell): number {
+    if (fault === 'kill') return 0;
+    if (fault === 'fill') return this.#random.between(300, 4_000);
+    // Beyond what the silence clock allows: to it, a stopped provider is one that hangs.
+    if (role === 'provider' && this.#random.chance(0.12))
+      return SILENCE.stalledMs + this.#random.between(1_000, 4_000);
+    return this.#random.chance(0.15)
+      ? this.#random.between(5_500, 8_000)
+      : this.#random.between(50, 2_500);
   }
 
   /** After a while without one: its children go on meanwhile. */

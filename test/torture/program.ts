@@ -1,7 +1,7 @@
 /** Random conversation programs: what the clients of one conversation do, from a seed. Endless; the run ends them. */
 import type { WhenBusyName } from '../../src/contracts/signals.ts';
 import type { Random } from './random.ts';
-import { randomScript } from './script.ts';
+import { expectationOf, LEFT_ALONE, randomScript } from './script.ts';
 
 export type Way = 'socket' | 'http';
 
@@ -28,6 +28,9 @@ export type Action =
   | { do: 'pause'; ms: number }
   | { do: 'until-idle'; atMostMs: number };
 
+/** Of the hanging turns, those that the silence clock has to end. */
+const LEFT_ALONE_SHARE = 0.5;
+
 /** The actions of one conversation. `sequence` makes each prompt of it different from every other. */
 export function* programOf(random: Random): Generator<Action, never> {
   for (let sequence = 1; ; sequence += 1) yield next(random, sequence);
@@ -48,15 +51,18 @@ function next(random: Random, sequence: number): Action {
     'until-idle': 22,
   });
   switch (kind) {
-    case 'send':
+    case 'send': {
+      const script = randomScript(random);
+      const alone = expectationOf(script).end === 'never' && random.chance(LEFT_ALONE_SHARE);
       return {
         do: kind,
-        content: `${randomScript(random)}\n# ${sequence}`,
+        content: `${script}\n# ${sequence}${alone ? LEFT_ALONE : ''}`,
         whenBusy: random.weighted({ queue: 60, reject: 12, interrupt: 18, steer: 10 }),
         way,
         copies: random.chance(0.15) ? random.between(1, 4) : 0,
         waitForEnd: way === 'http' && random.chance(0.4),
       };
+    }
     case 'repeat':
       return { do: kind, otherContent: random.chance(0.4), way };
     case 'cancel':

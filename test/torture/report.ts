@@ -1,21 +1,23 @@
 /** What a run says of itself, as text. */
 import { INVARIANTS, type Verdict } from './checker.ts';
-import { CONVERSATION_PHASES, type Fault, FAULT_ROLES } from './evidence.ts';
-import { CELLS, cellKey } from './faults.ts';
+import {
+  CONVERSATION_PHASES,
+  type Evidence,
+  type Fault,
+  FAULT_KINDS,
+  type FaultKind,
+} from './evidence.ts';
+import { CELLS, cellKey, FAULTS } from './faults.ts';
 
 /** Fault × state, with how often each cell was hit, and the cells that never were. */
 export function faultTable(hits: ReadonlyMap<string, number>): string {
   const width = Math.max(...CONVERSATION_PHASES.map((phase) => phase.length)) + 1;
   const rows = [
     ['', ...CONVERSATION_PHASES],
-    ...FAULT_ROLES.flatMap((role) =>
-      (['kill', 'stop'] as const).map((fault) => [
-        `${fault} ${role}`,
-        ...CONVERSATION_PHASES.map((phase) =>
-          String(hits.get(cellKey({ role, fault, phase })) ?? 0),
-        ),
-      ]),
-    ),
+    ...FAULTS.map(({ role, fault }) => [
+      `${fault} ${role}`,
+      ...CONVERSATION_PHASES.map((phase) => String(hits.get(cellKey({ role, fault, phase })) ?? 0)),
+    ]),
   ];
   const table = rows
     .map(
@@ -31,16 +33,34 @@ export function faultTable(hits: ReadonlyMap<string, number>): string {
   }`;
 }
 
+const PLURALS: Readonly<Record<FaultKind, string>> = {
+  kill: 'Kills',
+  stop: 'Stops',
+  fill: 'Fills',
+};
+
 export function faultCounts(faults: readonly Fault[]): string {
-  return (['kill', 'stop'] as const)
-    .map((kind) => {
-      const of = faults.filter(({ fault }) => fault === kind);
-      const roles = FAULT_ROLES.map(
-        (role) => `${role} ${of.filter((fault) => fault.role === role).length}`,
-      );
-      return `${kind === 'kill' ? 'Kills' : 'Stops'}: ${of.length} (${roles.join(', ')})`;
-    })
-    .join('\n');
+  return FAULT_KINDS.map((kind) => {
+    const of = faults.filter(({ fault }) => fault === kind);
+    const roles = FAULTS.filter(({ fault }) => fault === kind).map(
+      ({ role }) => `${role} ${of.filter((fault) => fault.role === role).length}`,
+    );
+    return `${PLURALS[kind]}: ${of.length} (${roles.join(', ')})`;
+  }).join('\n');
+}
+
+/** How often the silence clock and the full disk were really met: a rule that nothing met proves nothing. */
+export function metCounts({ conversations, commands }: Evidence): string {
+  const lines = conversations.flatMap(({ log }) => log.map(({ json }) => json));
+  const count = (...signs: string[]): number =>
+    lines.filter((json) => signs.every((sign) => json.includes(sign))).length;
+  const refused = commands.filter(({ answer }) => answer.is === 'no-room').length;
+  return (
+    `Silence: ${count('"type":"chat.quiet"')} times called quiet, ` +
+    `${count('"type":"chat.interrupted"', '"cause":"stalled"')} attempts ended as stalled. ` +
+    `Full disk: ${refused} requests refused, ` +
+    `${count('"type":"notice"', '"code":"storage_full"')} attempts waited.`
+  );
 }
 
 export function invariantCounts(verdict: Verdict): string {

@@ -76,6 +76,17 @@ export function expectationOf(content: string): Expectation {
   return expected;
 }
 
+/** The end of the comment in a prompt which says that nobody is to cancel its hanging turn. */
+export const LEFT_ALONE = ' left alone';
+
+/** Whether this turn is for the silence clock to end. Retried, it is cancelled; retried again, left alone again. */
+export function isLeftAlone({ content, attempt }: { content: string; attempt: number }): boolean {
+  const told = content
+    .split('\n')
+    .some((line) => line.startsWith('#') && line.endsWith(LEFT_ALONE));
+  return told && attempt % 2 === 1;
+}
+
 function numbered(letter: string, count: number): string {
   return Array.from({ length: count }, (_, index) => `${letter}${index} `).join('');
 }

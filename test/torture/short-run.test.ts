@@ -8,7 +8,7 @@ import { violationText } from './report.ts';
 import { torture } from './torture.ts';
 
 test(
-  'A1-A3 L1-L5 F1-F2 S1 C1-C2 P1-P3 W1-W2 R1 hold after half a minute of random faults',
+  'A1-A3 L1-L5 F1-F2 S1 C1-C2 P1-P3 W1-W2 R1 Q1-Q2 hold after half a minute of random faults',
   { timeout: 480_000 },
   async ({ signal }) => {
     const said: string[] = [];

@@ -1,5 +1,6 @@
 /** Keeps what providers wrote, after the engine has removed its spools: by hard links, made as soon as a spool is seen. */
 import { linkSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { uptime } from 'node:os';
 import { join } from 'node:path';
 
 import type { SpoolTurn } from './evidence.ts';
@@ -77,6 +78,8 @@ export class SpoolKeeper {
   }
 }
 
+type RecordedBegin = { upSeconds?: number; call?: { type: string; attemptKey: string } };
+
 /** The attempts of one spool, read from the provider's own lines. */
 export function readSpool(parts: {
   spool: string;
@@ -97,6 +100,7 @@ export function readSpool(parts: {
       conversationId,
       attemptKey,
       begins: 0,
+      begunAtMs: null,
       sessions: 0,
       text: '',
       reasoning: '',
@@ -106,9 +110,14 @@ export function readSpool(parts: {
     turns.set(attemptKey, turn);
     return turn;
   };
+  const bootedAtMs = Date.now() - uptime() * 1_000;
   for (const line of parts.calls) {
-    const entry = parse(line) as { call?: { type: string; attemptKey: string } } | null;
-    if (entry?.call?.type === 'begin') turnOf(entry.call.attemptKey).begins += 1;
+    const entry = parse(line) as RecordedBegin | null;
+    if (entry?.call?.type !== 'begin') continue;
+    const turn = turnOf(entry.call.attemptKey);
+    turn.begins += 1;
+    if (entry.upSeconds !== undefined)
+      turn.begunAtMs ??= Math.round(bootedAtMs + entry.upSeconds * 1_000);
   }
   let current: ReturnType<typeof turnOf> | null = null;
   for (const line of parts.output) {

@@ -21,7 +21,8 @@ import {
 } from '../../src/providers/process/process-table.ts';
 import { Spool } from '../../src/providers/process/spool.ts';
 import { readLiveState, readState, type SupervisorState } from '../../src/supervisor/state.ts';
-import type { FaultRole, ProcessEvidence, RoleUse } from './evidence.ts';
+import { Ballast } from '../support/ballast.ts';
+import type { ProcessEvidence, ProcessRole, RoleUse } from './evidence.ts';
 
 const command = fileURLToPath(new URL('../../bin/holdfast.mjs', import.meta.url));
 /** A cold machine builds the Temporal CLI. */
@@ -29,16 +30,27 @@ const FIRST_READY_WITHIN_MS = 600_000;
 /** Short, so that a run sees warm sessions used and also ended. */
 export const SESSION_IDLE_MS = 6_000;
 
+/**
+ * Limits of the silence clock. No step of a script is silent for more than 0.9 s, and no stop but those that are meant to
+ * reach the limit lasts more than 8 s: on a loaded machine 4 s are left before anything but a hang is ended.
+ */
+export const SILENCE = { quietMs: 5_000, stalledMs: 12_000 };
+
+/** Others share the disk: one whose own ballast goes may make room. */
+const LOOK_AT_DISK_MS = 20;
+
 export class Stack {
   readonly home: string;
   readonly workspace: string;
   readonly #environment: Record<string, string | undefined>;
   readonly #logFile: string;
+  readonly #ballast: Ballast;
   readonly #stopped = new Map<string, ProcessIdentity>();
   /** Each process of a role that was ever seen, to be sure of its end. */
   readonly #seen = new Map<string, ProcessIdentity>();
   readonly #strangers: { child: ChildProcess; identity: ProcessIdentity; what: string }[] = [];
   #supervisor: ChildProcess | null = null;
+  #emptyDisk: (() => void) | null = null;
   #token: string | null = null;
 
   constructor(parts: {
@@ -50,6 +62,8 @@ export class Stack {
     this.#logFile = join(parts.folder, 'start.log');
     mkdirSync(this.workspace, { recursive: true });
     mkdirSync(this.home, { recursive: true, mode: 0o700 });
+    // Half of what a test takes that needs the disk for itself, and may run beside this.
+    this.#ballast = new Ballast({ folder: parts.folder, share: 0.5 });
     const inherited = Object.entries(parts.environment).filter(
       ([name]) =>
         (!name.startsWith('HOLDFAST_') && !name.startsWith('TEMPORAL_')) ||
@@ -63,9 +77,9 @@ export class Stack {
       HOLDFAST_TEMPORAL_UI_PORT: 'off',
       HOLDFAST_WORKSPACE_ROOTS: this.workspace,
       HOLDFAST_SESSION_IDLE_MS: String(SESSION_IDLE_MS),
-      // The program decides what hangs: the silence clock stays out of it.
-      HOLDFAST_QUIET_AFTER_MS: '60000',
-      HOLDFAST_STALLED_AFTER_MS: '600000',
+      HOLDFAST_DISK_RESERVE_BYTES: String(this.#ballast.reserveBytes),
+      HOLDFAST_QUIET_AFTER_MS: String(SILENCE.quietMs),
+      HOLDFAST_STALLED_AFTER_MS: String(SILENCE.stalledMs),
     };
   }
 
@@ -143,7 +157,7 @@ export class Stack {
     return { api: state.api, token: this.#token };
   }
 
-  processOf(role: Exclude<FaultRole, 'provider'>): ProcessIdentity | null {
+  processOf(role: ProcessRole): ProcessIdentity | null {
     return this.state()?.processes.find((record) => record.role === role) ?? null;
   }
 
@@ -179,7 +193,44 @@ export class Stack {
     return true;
   }
 
+  /**
+   * Fills the disk until {@link continueAll}, or for so long, or until somebody else makes room. Then tells until when it
+   * was full without a break. False: it could not, or is full.
+   */
+  fillDisk(forMs: number, onRoom: (fullUntilMs: number) => void): boolean {
+    if (this.#emptyDisk !== null) return false;
+    if (!this.#ballast.fill()) {
+      this.#ballast.empty();
+      return false;
+    }
+    let fullUntilMs = Date.now();
+    const look = (): void => {
+      const now = Date.now();
+      if (this.#ballast.isFull) fullUntilMs = now;
+      else empty();
+    };
+    const looking = setInterval(look, LOOK_AT_DISK_MS);
+    const late = setTimeout(() => empty(), forMs);
+    const empty = (): void => {
+      if (this.#emptyDisk === null) return;
+      this.#emptyDisk = null;
+      clearInterval(looking);
+      clearTimeout(late);
+      if (this.#ballast.isFull) fullUntilMs = Date.now();
+      this.#ballast.empty();
+      onRoom(fullUntilMs);
+    };
+    this.#emptyDisk = empty;
+    return true;
+  }
+
+  get isDiskFull(): boolean {
+    return this.#emptyDisk !== null;
+  }
+
+  /** Lets everything go on: what was stopped, and the disk. */
   continueAll(): void {
+    this.#emptyDisk?.();
     for (const target of this.#stopped.values()) this.#continue(target);
   }
 
@@ -274,10 +325,12 @@ export class Stack {
     for (const { identity } of this.marked(isOurs)) this.kill(identity);
     for (const { identity } of this.#strangers) this.kill(identity);
     await this.#gone([...this.#seen.values()], 5_000);
+    this.#ballast.remove();
   }
 
   /** The same at once, for a process that is about to exit. */
   endNow(isOurs: (turnId: string) => boolean): void {
+    this.#ballast.remove();
     this.state();
     for (const identity of this.#seen.values()) this.kill(identity);
     this.state();

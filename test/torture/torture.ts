@@ -17,12 +17,12 @@ import { Actor, isSettled, type Recorder } from './actor.ts';
 import { gatherConversation, gatherHistories } from './audit.ts';
 import { check, type Verdict } from './checker.ts';
 import { HttpClient, Texts } from './client.ts';
-import type { Evidence, Fault, RoleUse } from './evidence.ts';
+import type { Evidence, Fault, FaultKind, RoleUse } from './evidence.ts';
 import { Injector, pause } from './faults.ts';
 import { Random } from './random.ts';
-import { faultCounts, faultTable, invariantCounts, violationText } from './report.ts';
+import { faultCounts, faultTable, invariantCounts, metCounts, violationText } from './report.ts';
 import { SpoolKeeper } from './spools.ts';
-import { SESSION_IDLE_MS, Stack } from './stack.ts';
+import { SESSION_IDLE_MS, SILENCE, Stack } from './stack.ts';
 import { type Live, Watcher } from './watcher.ts';
 
 export type TortureOptions = {
@@ -48,7 +48,9 @@ export type TortureResult = {
 const SETTLED_WITHIN_MS = 60_000;
 /** Until then it is waited for, to tell what is slow from what is stuck. */
 const GIVE_UP_AFTER_MS = 150_000;
-const QUIET_FOR_MS = 2_000;
+const SETTLED_FOR_MS = 2_000;
+/** A silent turn is ended so soon after its limit, its provider's way to its end apart. */
+const STALLED_LATE_MS = 5_000;
 /** P1: a process may live so long after its turn's end. Source: design.md section 12. */
 const GONE_WITHIN_MS = 10_000;
 const REPORT_EVERY_MS = 10_000;
@@ -156,7 +158,7 @@ class Run {
       );
       const evidence = await this.#gather({ watcher, keeper, injector, healing });
       const verdict = check(evidence);
-      this.#tell(verdict, injector);
+      this.#tell(verdict, evidence, injector.hits);
       if (verdict.violations.length > 0) this.#keepEvidence(evidence, verdict);
       return { verdict, faults: injector.faults, hits: injector.hits };
     } finally {
@@ -197,13 +199,11 @@ class Run {
     let quietSinceMs: number | null = null;
     while (Date.now() - startMs < GIVE_UP_AFTER_MS && !signal.aborted) {
       quietSinceMs = isQuiet() ? (quietSinceMs ?? Date.now()) : null;
-      if (quietSinceMs !== null && Date.now() - quietSinceMs > QUIET_FOR_MS) break;
+      if (quietSinceMs !== null && Date.now() - quietSinceMs > SETTLED_FOR_MS) break;
       await pause(50, signal);
     }
     signal.throwIfAborted();
-    // Others on this machine take the processor from us: the bound is one for a machine that has the time.
-    const crowded = Math.max(1, (loadavg()[0] ?? 0) / cpus().length);
-    const limitMs = Math.round(SETTLED_WITHIN_MS * crowded);
+    const limitMs = Math.round(SETTLED_WITHIN_MS * crowded());
     if (quietSinceMs !== null)
       return { settledAfterMs: quietSinceMs - startMs, limitMs, stuck: [] };
     const stuck = await this.#stuckDump(watcher);
@@ -299,6 +299,7 @@ class Run {
       leftOver,
       strangersGone: stack.strangersGone(),
       healing,
+      silence: { ...SILENCE, lateMs: Math.round(STALLED_LATE_MS * crowded()) },
       use: [...this.#use.values()],
       spoolFolders: { left: stack.spoolNames().length, limit: SPOOLS_LEFT },
       signals,
@@ -340,12 +341,12 @@ class Run {
     }
   }
 
-  #tell(verdict: Verdict, injector: Injector): void {
+  #tell(verdict: Verdict, evidence: Evidence, hits: ReadonlyMap<string, number>): void {
     const { say, seed } = this.#options;
     say('');
-    say(faultTable(injector.hits));
+    say(faultTable(hits));
     say('');
-    say(faultCounts(injector.faults));
+    say(faultCounts(evidence.faults));
     say(
       `Most used: ${[...this.#use.values()]
         .map(
@@ -354,6 +355,7 @@ class Run {
         )
         .join(', ')}`,
     );
+    say(metCounts(evidence));
     say(invariantCounts(verdict));
     say('');
     if (verdict.violations.length > 0) say(violationText(verdict));
@@ -390,6 +392,11 @@ class Run {
   }
 }
 
+/** Others on this machine take the processor from us: bounds are those of a machine that has the time. */
+function crowded(): number {
+  return Math.max(1, (loadavg()[0] ?? 0) / cpus().length);
+}
+
 async function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   signal.throwIfAborted();
   const { promise, reject } = Promise.withResolvers<never>();
@@ -407,10 +414,10 @@ function liveLine(all: readonly Live[], faults: readonly Fault[], recorder: Reco
   const events = all.reduce((sum, { lastSeq }) => sum + lastSeq, 0);
   const turns = all.reduce((sum, { contents }) => sum + contents.size, 0);
   const last = faults.at(-1);
-  const kills = faults.filter(({ fault }) => fault === 'kill').length;
+  const count = (kind: FaultKind): number => faults.filter(({ fault }) => fault === kind).length;
   return (
     `${new Date().toISOString().slice(11, 19)} ${all.length} conversations (${running} running), ${turns} turns, ` +
-    `${events} events, ${recorder.commands.length} requests, ${kills} kills, ${faults.length - kills} stops` +
+    `${events} events, ${recorder.commands.length} requests, ${count('kill')} kills, ${count('stop')} stops, ${count('fill')} fills` +
     (last === undefined ? '' : `, last: ${last.fault} ${last.role} while ${last.state}`)
   );
 }
