@@ -115,8 +115,8 @@ export function createApp(dependencies: GatewayDependencies): FastifyInstance {
   });
   const holds = new Holds();
   const connections = new Connections(config.pingIntervalMs);
-  // Milliseconds since 1970 as they were at the start: setting the clock makes no ticket older or younger.
-  const tickets = new Tickets(() => performance.timeOrigin + performance.now());
+  // Setting the machine's clock makes no ticket older or younger.
+  const tickets = new Tickets(() => performance.now());
   const routes: RegisteredRoute[] = [];
   const errors = metrics.counter('socket_errors_total', 'Frames answered with an error, by code.');
   const closed = metrics.counter('sockets_closed_total', 'WebSockets closed, by close code.');
