@@ -71,8 +71,8 @@ const custody = new Custody({
     onSuperseded: giveUp,
   },
 });
-// From here on a recorded cancel is seen some 20 ms before Temporal's activity brings it.
-const stopWatching = store.watch((heads) => custody.noticeCancels(heads));
+// What is recorded for this host is seen some 15 ms before Temporal's activity brings it.
+const stopWatching = store.watch((heads) => custody.notice(heads));
 const adopted = await custody.adopt();
 if (adopted.attempts + adopted.sessions > 0)
   log('info', 'adopted what an earlier process left', adopted);
@@ -117,7 +117,6 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => sh
 announceReady('turn-host', { host: turns.hostName, ...adopted });
 await Promise.all(workers.map((worker) => worker.run()));
 clearInterval(tick);
-stopWatching();
 await custody.endIdleSessions();
 custody.close();
 await store.close();
@@ -136,5 +135,6 @@ function giveUp(): void {
 }
 
 function shutdown(): void {
+  stopWatching();
   for (const worker of workers) if (worker.getState() === 'RUNNING') worker.shutdown();
 }

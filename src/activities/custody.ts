@@ -33,6 +33,7 @@ import { allowedEnvironment } from '../providers/process/environment.ts';
 import { awakeSeconds, bootId } from '../providers/process/process-table.ts';
 import { Spool, type SpoolSpec } from '../providers/process/spool.ts';
 import type { AttemptRow, ConversationRow, Heads, Store } from '../store/port.ts';
+import { conversationOfStream } from '../store/stored-event.ts';
 import { isFenced, isPassing, isStorageFull } from '../store/write-failures.ts';
 import { type AdoptingCustody, Adoption, spoolNames } from './adoption.ts';
 import {
@@ -93,6 +94,8 @@ export class Custody {
   readonly #answering = new Map<string, Promise<boolean>>();
   /** Attempts that could not be claimed for want of room: the next try writes something small first. */
   readonly #refusedForRoom = new Set<string>();
+  /** Before that, a conversation's process may still be found. */
+  #adopted = false;
   /** Whether another process has this host's custody; null: there is no reason to ask. */
   #superseded: Promise<boolean> | null = null;
   readonly #closed = new AbortController();
@@ -167,15 +170,32 @@ export class Custody {
   }
 
   /**
-   * To be told of the streams that grew, with their newest seq. C1 a cancel that the workflow has recorded in one of them is
-   * begun at once; the activity that asks for it comes later, and finds it begun.
+   * To be told of the streams that grew, with their newest seq. What the workflow has decided and recorded in one of them is
+   * begun at once: a turn of a conversation that is pinned here, a cancel (C1). The activity that asks for it comes some
+   * 15 ms later, and finds it begun; when nobody was told, it begins it.
    */
-  noticeCancels(heads: Heads): void {
+  notice(heads: Heads): void {
+    const busy = new Set<string>();
     for (const turn of this.#turns.values()) {
-      const head = heads.get(conversationStream(turn.ref.conversationId)) ?? 0;
-      if (turn.ladder !== null || head <= turn.ownSeq) continue;
-      this.#beginRecordedCancel(turn).catch((error: unknown) => this.#failed(turn.session, error));
+      const stream = conversationStream(turn.ref.conversationId);
+      busy.add(stream);
+      if (turn.ladder === null && (heads.get(stream) ?? 0) > turn.ownSeq)
+        this.#beginRecordedCancel(turn).catch((error: unknown) =>
+          this.#failed(turn.session, error),
+        );
     }
+    if (!this.#adopted) return;
+    for (const stream of heads.keys()) {
+      const conversationId = conversationOfStream(stream);
+      if (conversationId === null || busy.has(stream)) continue;
+      // Whatever it fails of, the activity meets too, and tells.
+      this.#beginRecordedTurn(conversationId).catch(() => undefined);
+    }
+  }
+
+  async #beginRecordedTurn(conversationId: string): Promise<void> {
+    const turn = await this.#store.unclaimedAttempt(conversationId, this.host);
+    if (turn !== null && !this.#closed.signal.aborted) await this.run(turn);
   }
 
   async #beginRecordedCancel(turn: LiveTurn): Promise<void> {
@@ -279,6 +299,7 @@ export class Custody {
       log: this.#log,
       custody,
     }).run();
+    this.#adopted = true;
     return { attempts: this.#turns.size, sessions: this.#sessions.size };
   }
 

@@ -148,6 +148,11 @@ export interface Store {
   attempt(turnId: string, attempt: number): Promise<AttemptRow | null>;
   /** The newest attempt of a turn with its prompt. */
   latestAttempt(turnId: string): Promise<(AttemptRow & { content: string }) | null>;
+  /** The conversation's running attempt, when it is pinned to `host` and nobody has claimed it yet; else null. */
+  unclaimedAttempt(
+    conversationId: string,
+    host: string,
+  ): Promise<{ conversationId: string; turnId: string; attempt: number } | null>;
   /** Attempts without an end, of one host or of all; oldest first. */
   runningAttempts(host: string | null): Promise<AttemptRow[]>;
   request(conversationId: string, requestId: string): Promise<RequestRow | null>;

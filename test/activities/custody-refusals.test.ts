@@ -272,26 +272,3 @@ test('F1 a custody that was fenced begins nothing any more: it would end what th
   expect((await second.run(ref)).outcome).toBe('completed');
   expect(await store.answerText(ref.turnId, 1)).toBe(words(300));
 });
-
-test('C1 a cancel that the workflow has recorded is begun when the log shows it', async () => {
-  const custody = newCustody();
-  const ref = await accept('#script\nwords 100000 every 5');
-  const stop = store.watch((heads) => custody.noticeCancels(heads));
-  const end = custody.run(ref);
-  await eventually(() => has(ref, 'chat.delta'));
-  await store.append({
-    stream: 'conversation:c1',
-    events: [
-      {
-        type: 'chat.cancelling',
-        turnId: ref.turnId,
-        attempt: 1,
-        payload: { step: 'requested', by: 'ann' },
-      },
-    ],
-  });
-  expect(await end).toEqual({ outcome: 'cancelled', cause: 'ann' });
-  // The activity, which comes later.
-  await eventually(async () => (await custody.cancel({ ...ref, by: 'ann' })) === 'ended');
-  stop();
-});

@@ -346,6 +346,23 @@ export function latestAttempt(connection: Connection, turnId: string): Answer<'l
   });
 }
 
+export function unclaimedAttempt(
+  connection: Connection,
+  conversationId: string,
+  host: string,
+): Answer<'unclaimedAttempt'> {
+  const row = one(
+    connection,
+    `SELECT a.turn_id, a.attempt FROM attempts a JOIN conversations c USING (conversation_id)
+     WHERE a.outcome IS NULL AND a.conversation_id = ? AND a.spool IS NULL AND c.host = ?`,
+    conversationId,
+    host,
+  );
+  return row === undefined
+    ? null
+    : { conversationId, turnId: text(row, 'turn_id'), attempt: integer(row, 'attempt') };
+}
+
 export function runningAttempts(connection: Connection, host: string | null): AttemptRow[] {
   const rows =
     host === null

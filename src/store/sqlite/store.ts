@@ -141,6 +141,7 @@ function createStore({
     turn: (id, turnId) => ask(() => reads.oneTurn(connection, id, turnId)),
     attempt: (turnId, attempt) => ask(() => reads.oneAttempt(connection, turnId, attempt)),
     latestAttempt: (turnId) => ask(() => reads.latestAttempt(connection, turnId)),
+    unclaimedAttempt: (id, host) => ask(() => reads.unclaimedAttempt(connection, id, host)),
     runningAttempts: (host) => ask(() => reads.runningAttempts(connection, host)),
     request: (id, requestId) => ask(() => reads.request(connection, id, requestId)),
     answerText: (turnId, attempt) => ask(() => reads.answerText(connection, turnId, attempt)),
