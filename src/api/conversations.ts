@@ -56,6 +56,14 @@ export type Submission = {
   receipt: Promise<RequestRow | null>;
 };
 
+/** A person's answer to an open approval. */
+type ApprovalAnswer = {
+  conversationId: string;
+  approvalId: string;
+  decision: 'allow' | 'deny';
+  message?: string | undefined;
+};
+
 export type Wait = {
   /** How long to wait for the answer in the log; null: as long as it takes. */
   waitMs: number | null;
@@ -293,44 +301,21 @@ export class Conversations {
    *
    * Throws: `not_found`, `already_resolved` (with the first decision and who made it), `rate_limited`, `temporal_unavailable`.
    */
-  async resolveApproval(
-    {
-      conversationId,
-      approvalId,
-      decision,
-      message,
-    }: {
-      conversationId: string;
-      approvalId: string;
-      decision: 'allow' | 'deny';
-      message?: string | undefined;
-    },
-    wait: Wait,
-  ): Promise<ApprovalAnswerValue | null> {
-    const key = `${conversationId} ${approvalId}`;
+  async resolveApproval(answer: ApprovalAnswer, wait: Wait): Promise<ApprovalAnswerValue | null> {
+    const key = `${answer.conversationId} ${answer.approvalId}`;
     for (let other = this.#resolving.get(key); other; other = this.#resolving.get(key))
       await other.catch(() => undefined);
-    const answer = this.#answerApproval({ conversationId, approvalId, decision, message }, wait);
-    this.#resolving.set(key, answer);
+    const resolving = this.#answerApproval(answer, wait);
+    this.#resolving.set(key, resolving);
     try {
-      return await answer;
+      return await resolving;
     } finally {
       this.#resolving.delete(key);
     }
   }
 
   async #answerApproval(
-    {
-      conversationId,
-      approvalId,
-      decision,
-      message,
-    }: {
-      conversationId: string;
-      approvalId: string;
-      decision: 'allow' | 'deny';
-      message?: string | undefined;
-    },
+    { conversationId, approvalId, decision, message }: ApprovalAnswer,
     wait: Wait,
   ): Promise<ApprovalAnswerValue | null> {
     const look = (): ReturnType<Store['approval']> =>

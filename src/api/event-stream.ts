@@ -15,21 +15,17 @@ const RECONNECT_MS = 1_000;
 const STUCK_INTERVALS = 2;
 
 /** Streams `stream` after `afterSeq` to `response`, whose headers have been written, until either side closes. */
-export function openEventStream({
-  response,
-  feed,
-  stream,
-  afterSeq,
-  highWaterBytes,
-}: {
+export function openEventStream(parts: EventStreamParts): LongConnection {
+  return new EventStream(parts);
+}
+
+type EventStreamParts = {
   response: ServerResponse;
   feed: Feed;
   stream: string;
   afterSeq: number;
   highWaterBytes: number;
-}): LongConnection {
-  return new EventStream({ response, feed, stream, afterSeq, highWaterBytes });
-}
+};
 
 class EventStream implements LongConnection, Sink {
   readonly #response: ServerResponse;
@@ -38,19 +34,7 @@ class EventStream implements LongConnection, Sink {
   readonly #subscription: Subscription;
   #stuck = 0;
 
-  constructor({
-    response,
-    feed,
-    stream,
-    afterSeq,
-    highWaterBytes,
-  }: {
-    response: ServerResponse;
-    feed: Feed;
-    stream: string;
-    afterSeq: number;
-    highWaterBytes: number;
-  }) {
+  constructor({ response, feed, stream, afterSeq, highWaterBytes }: EventStreamParts) {
     this.#response = response;
     this.#highWaterBytes = Math.max(highWaterBytes, response.writableHighWaterMark);
     response.write(`retry: ${RECONNECT_MS}\n\n`);

@@ -6,7 +6,7 @@ import { randomUUID } from 'node:crypto';
 import { mkdirSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { beforeAll, describe, expect, test } from 'vitest';
 
 import { ERRORS } from '../../../src/contracts/errors.ts';
 import { EVENT_PAYLOADS, type Event } from '../../../src/contracts/events.ts';
@@ -21,25 +21,11 @@ import { emptyView, foldEvents } from '../../../src/domain/fold.ts';
 import { isSameProcess } from '../../../src/providers/process/process-table.ts';
 import { ChatSocket, EventStreamClient, textOf } from '../../support/chat-clients.ts';
 import { eventually } from '../../support/eventually.ts';
-import { Holdfast } from '../../support/holdfast.ts';
-import { temporalBinary } from '../../support/temporal.ts';
 import { newConversation, readLog, script, send, words } from './conversations.ts';
+import { sharedHoldfast } from './shared-holdfast.ts';
 import { read } from './shell-blocks.ts';
 
-let holdfast: Holdfast;
-
-beforeAll(async () => {
-  holdfast = new Holdfast({ temporalBinary: temporalBinary() });
-  await holdfast.start();
-});
-
-beforeEach(({ onTestFailed }) => {
-  onTestFailed(() => void process.stderr.write(holdfast.logs()));
-});
-
-afterAll(async () => {
-  await holdfast.discard();
-});
+const holdfast = sharedHoldfast();
 
 /** A socket that has said hello. */
 async function socketTo(conversationId: string): Promise<ChatSocket> {

@@ -6,7 +6,7 @@ import { randomUUID } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 
 import type { Event, OutcomeName } from '../../../src/contracts/events.ts';
 import type { SendAnswerValue } from '../../../src/contracts/http.ts';
@@ -14,29 +14,14 @@ import type { ReceiptValue } from '../../../src/contracts/view.ts';
 import { processFacts } from '../../../src/providers/process/process-table.ts';
 import { type Reader, textOf } from '../../support/chat-clients.ts';
 import { eventually } from '../../support/eventually.ts';
-import { Holdfast } from '../../support/holdfast.ts';
 import { SteadyClient } from '../../support/steady-client.ts';
-import { temporalBinary } from '../../support/temporal.ts';
 import { newConversation, readLog, script, send, words } from './conversations.ts';
 import { endsOf, expectWholeLog, processesOf, turnOf, viewOf, viewOnce } from './faults.ts';
+import { sharedHoldfast } from './shared-holdfast.ts';
 
 const FOR_EVER = 'words 100000 every 5';
 
-let holdfast: Holdfast;
-
-beforeAll(async () => {
-  const environment = { HOLDFAST_CANCEL_GRACE_MS: '400', HOLDFAST_TERM_GRACE_MS: '400' };
-  holdfast = new Holdfast({ temporalBinary: temporalBinary(), environment });
-  await holdfast.start();
-});
-
-beforeEach(({ onTestFailed }) => {
-  onTestFailed(() => void process.stderr.write(holdfast.logs()));
-});
-
-afterAll(async () => {
-  await holdfast.discard();
-});
+const holdfast = sharedHoldfast({ HOLDFAST_CANCEL_GRACE_MS: '400', HOLDFAST_TERM_GRACE_MS: '400' });
 
 type Ended = SendAnswerValue & { outcome: OutcomeName; text: string };
 type Turn = { conversationId: string; turnId: string; requestId: string; content: string };

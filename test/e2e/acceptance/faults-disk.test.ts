@@ -1,35 +1,18 @@
 /** A disk that runs full: what is new is refused, what was accepted waits, what runs goes on; with room again all of it goes on. */
-import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { afterAll, expect, test } from 'vitest';
 
 import type { SendAnswerValue } from '../../../src/contracts/http.ts';
 import type { ConversationViewValue } from '../../../src/contracts/view.ts';
 import { Ballast } from '../../support/ballast.ts';
 import { textOf } from '../../support/chat-clients.ts';
 import { eventually } from '../../support/eventually.ts';
-import { Holdfast } from '../../support/holdfast.ts';
-import { temporalBinary } from '../../support/temporal.ts';
 import { newConversation, readLog, script, words } from './conversations.ts';
+import { sharedHoldfast } from './shared-holdfast.ts';
 
-let ballast: Ballast;
-let holdfast: Holdfast;
+const ballast = new Ballast();
+const holdfast = sharedHoldfast({ HOLDFAST_DISK_RESERVE_BYTES: String(ballast.reserveBytes) });
 
-beforeAll(async () => {
-  ballast = new Ballast();
-  holdfast = new Holdfast({
-    temporalBinary: temporalBinary(),
-    environment: { HOLDFAST_DISK_RESERVE_BYTES: String(ballast.reserveBytes) },
-  });
-  await holdfast.start();
-});
-
-beforeEach(({ onTestFailed }) => {
-  onTestFailed(() => void process.stderr.write(holdfast.logs()));
-});
-
-afterAll(async () => {
-  await holdfast.discard();
-  ballast.remove();
-});
+afterAll(() => ballast.remove());
 
 test('W1 sends are refused before anything is half-written, a queued one waits for room, and nothing is lost', async () => {
   const conversationId = await newConversation(holdfast);

@@ -3,15 +3,13 @@
  *
  * HOLDFAST_TEST_STREAM_SECONDS makes the stream longer, e.g. 120.
  */
-import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 
 import type { SendAnswerValue } from '../../../src/contracts/http.ts';
 import { isSameProcess } from '../../../src/providers/process/process-table.ts';
 import type { Role } from '../../../src/supervisor/state.ts';
 import { eventually } from '../../support/eventually.ts';
-import { Holdfast } from '../../support/holdfast.ts';
 import { SteadyClient } from '../../support/steady-client.ts';
-import { temporalBinary } from '../../support/temporal.ts';
 import { newConversation, readLog, script, words } from './conversations.ts';
 import {
   allow,
@@ -21,6 +19,7 @@ import {
   RECOVERED_WITHIN_MS,
   viewOnce,
 } from './faults.ts';
+import { sharedHoldfast } from './shared-holdfast.ts';
 
 const ROLES: readonly Role[] = ['gateway', 'worker', 'turn-host', 'temporal', 'supervisor'];
 const WORD_EVERY_MS = 20;
@@ -44,20 +43,7 @@ const content = script(
 );
 const whole = `${ROLES.map(textFor).join('')}whole`;
 
-let holdfast: Holdfast;
-
-beforeAll(async () => {
-  holdfast = new Holdfast({ temporalBinary: temporalBinary() });
-  await holdfast.start();
-});
-
-beforeEach(({ onTestFailed }) => {
-  onTestFailed(() => void process.stderr.write(holdfast.logs()));
-});
-
-afterAll(async () => {
-  await holdfast.discard();
-});
+const holdfast = sharedHoldfast();
 
 /** KILL; resolves when another process has its role. */
 async function kill(role: Role): Promise<void> {

@@ -6,7 +6,7 @@ import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 
-import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { afterAll, beforeEach, expect, test } from 'vitest';
 
 import type { SendAnswerValue } from '../../../src/contracts/http.ts';
 import {
@@ -14,29 +14,22 @@ import {
   type ProcessIdentity,
 } from '../../../src/providers/process/process-table.ts';
 import { eventually } from '../../support/eventually.ts';
-import { Holdfast } from '../../support/holdfast.ts';
 import { type Program, runProgram } from '../../support/program.ts';
 import { SteadyClient } from '../../support/steady-client.ts';
-import { temporalBinary } from '../../support/temporal.ts';
 import { newConversation, readLog, script, words } from './conversations.ts';
 import { allow, endsOf, epochsOf, expectWholeLog, viewOnce } from './faults.ts';
+import { sharedHoldfast } from './shared-holdfast.ts';
 
-let holdfast: Holdfast;
+const holdfast = sharedHoldfast();
 let second: Program | null = null;
 
-beforeAll(async () => {
-  holdfast = new Holdfast({ temporalBinary: temporalBinary() });
-  await holdfast.start();
-});
-
 beforeEach(({ onTestFailed }) => {
-  onTestFailed(() => void process.stderr.write(`${holdfast.logs()}${second?.stderr()}`));
+  onTestFailed(() => void process.stderr.write(second?.stderr() ?? ''));
 });
 
 afterAll(async () => {
   second?.kill('SIGKILL');
   await second?.ended;
-  await holdfast.discard();
 });
 
 const listOf = (pid: number, file: string): string[] =>

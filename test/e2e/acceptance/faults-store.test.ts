@@ -6,36 +6,25 @@ import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { afterAll, expect, test } from 'vitest';
 
 import type { SendAnswerValue } from '../../../src/contracts/http.ts';
 import type { ReceiptValue } from '../../../src/contracts/view.ts';
 import { isSameProcess } from '../../../src/providers/process/process-table.ts';
 import { eventually } from '../../support/eventually.ts';
-import { Holdfast } from '../../support/holdfast.ts';
 import { type Program, runProgram } from '../../support/program.ts';
 import { SteadyClient } from '../../support/steady-client.ts';
-import { temporalBinary } from '../../support/temporal.ts';
 import { newConversation, readLog, script, words } from './conversations.ts';
 import { allow, endsOf, expectWholeLog, RECOVERED_WITHIN_MS, viewOnce } from './faults.ts';
+import { sharedHoldfast } from './shared-holdfast.ts';
 
 const lockProgram = fileURLToPath(new URL('../../fixtures/store-lock.mjs', import.meta.url));
 
-let holdfast: Holdfast;
+const holdfast = sharedHoldfast();
 let locker: Program | null = null;
-
-beforeAll(async () => {
-  holdfast = new Holdfast({ temporalBinary: temporalBinary() });
-  await holdfast.start();
-});
-
-beforeEach(({ onTestFailed }) => {
-  onTestFailed(() => void process.stderr.write(holdfast.logs()));
-});
 
 afterAll(async () => {
   locker?.kill('SIGKILL');
-  await holdfast.discard();
 });
 
 /** Takes the store's write lock, in a process of its own; answers with how to let go. */

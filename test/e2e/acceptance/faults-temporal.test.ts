@@ -7,34 +7,22 @@ import { readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 
-import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 
 import type { SendAnswerValue } from '../../../src/contracts/http.ts';
 import type { ReceiptValue } from '../../../src/contracts/view.ts';
 import { isSameProcess } from '../../../src/providers/process/process-table.ts';
 import { eventually } from '../../support/eventually.ts';
-import { type Answer, Holdfast } from '../../support/holdfast.ts';
+import type { Answer } from '../../support/holdfast.ts';
 import { SteadyClient } from '../../support/steady-client.ts';
 import { temporalBinary } from '../../support/temporal.ts';
 import { newConversation, readLog, script, send, words } from './conversations.ts';
 import { allow, endsOf, expectWholeLog, RECOVERED_WITHIN_MS, viewOf, viewOnce } from './faults.ts';
+import { sharedHoldfast } from './shared-holdfast.ts';
 
 const run = promisify(execFile);
 
-let holdfast: Holdfast;
-
-beforeAll(async () => {
-  holdfast = new Holdfast({ temporalBinary: temporalBinary() });
-  await holdfast.start();
-});
-
-beforeEach(({ onTestFailed }) => {
-  onTestFailed(() => void process.stderr.write(holdfast.logs()));
-});
-
-afterAll(async () => {
-  await holdfast.discard();
-});
+const holdfast = sharedHoldfast();
 
 type Sent = { requestId: string; content: string };
 type Answered = Sent & { conversationId: string; status: number; accepted: unknown };

@@ -2,26 +2,12 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 
-import { Holdfast } from '../../support/holdfast.ts';
-import { temporalBinary } from '../../support/temporal.ts';
+import { sharedHoldfast } from './shared-holdfast.ts';
 import { expectAnswers, shellBlocksOf, typeBlocks } from './shell-blocks.ts';
 
-let holdfast: Holdfast;
-
-beforeAll(async () => {
-  holdfast = new Holdfast({ temporalBinary: temporalBinary() });
-  await holdfast.start();
-});
-
-beforeEach(({ onTestFailed }) => {
-  onTestFailed(() => void process.stderr.write(holdfast.logs()));
-});
-
-afterAll(async () => {
-  await holdfast.discard();
-});
+const holdfast = sharedHoldfast();
 
 test('every command answers, and the backup is made', { timeout: 120_000 }, async () => {
   const backup = join(holdfast.workspace, 'backup.tgz');

@@ -6,44 +6,28 @@ import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { promisify } from 'node:util';
 
-import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 
 import type { EventPayloads, EventType } from '../../../src/contracts/events.ts';
 import type { ReceiptValue } from '../../../src/contracts/view.ts';
 import { identify, isSameProcess, markOf } from '../../../src/providers/process/process-table.ts';
 import { eventually } from '../../support/eventually.ts';
-import { Holdfast } from '../../support/holdfast.ts';
 import { temporalBinary } from '../../support/temporal.ts';
 import { newConversation, readLog, script } from './conversations.ts';
 import { endsOf, processesOf, turnOf, viewOf, viewOnce } from './faults.ts';
+import { sharedHoldfast } from './shared-holdfast.ts';
 
 const run = promisify(execFile);
 
 const QUIET_AFTER_MS = 700;
 const STALLED_AFTER_MS = 2_500;
 
-let holdfast: Holdfast;
-
-beforeAll(async () => {
-  holdfast = new Holdfast({
-    temporalBinary: temporalBinary(),
-    environment: {
-      // Only once it has begun to speak: a busy machine may take seconds to start a program.
-      HOLDFAST_QUIET_AFTER_MS: `120000,streaming=${QUIET_AFTER_MS}`,
-      HOLDFAST_STALLED_AFTER_MS: `600000,streaming=${STALLED_AFTER_MS}`,
-      HOLDFAST_CANCEL_GRACE_MS: '300',
-      HOLDFAST_TERM_GRACE_MS: '300',
-    },
-  });
-  await holdfast.start();
-});
-
-beforeEach(({ onTestFailed }) => {
-  onTestFailed(() => void process.stderr.write(holdfast.logs()));
-});
-
-afterAll(async () => {
-  await holdfast.discard();
+const holdfast = sharedHoldfast({
+  // Only once it has begun to speak: a busy machine may take seconds to start a program.
+  HOLDFAST_QUIET_AFTER_MS: `120000,streaming=${QUIET_AFTER_MS}`,
+  HOLDFAST_STALLED_AFTER_MS: `600000,streaming=${STALLED_AFTER_MS}`,
+  HOLDFAST_CANCEL_GRACE_MS: '300',
+  HOLDFAST_TERM_GRACE_MS: '300',
 });
 
 /** `temporal workflow signal`, as docs/operating.md has it. */

@@ -2,7 +2,7 @@
  * What may die while a turn runs: each process of Holdfast, all of them by Ctrl-C, the supervisor. The provider goes on,
  * and its answer is complete, once. Numbers: design.md section 12.
  */
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 
 import type { SendAnswerValue } from '../../../src/contracts/http.ts';
 import type { ConversationViewValue } from '../../../src/contracts/view.ts';
@@ -13,28 +13,14 @@ import {
 } from '../../../src/providers/process/process-table.ts';
 import { textOf } from '../../support/chat-clients.ts';
 import { eventually } from '../../support/eventually.ts';
-import { Holdfast } from '../../support/holdfast.ts';
-import { temporalBinary } from '../../support/temporal.ts';
 import { newConversation, readLog, script, words } from './conversations.ts';
+import { sharedHoldfast } from './shared-holdfast.ts';
 
 /** Streams for more than two seconds, then waits for a person: so that it runs for as long as the test needs it to. */
 const steps = script('words 400 every 6', 'ask go', 'words 50 every 2');
 const requestId = 'long';
 
-let holdfast: Holdfast;
-
-beforeAll(async () => {
-  holdfast = new Holdfast({ temporalBinary: temporalBinary() });
-  await holdfast.start();
-});
-
-beforeEach(({ onTestFailed }) => {
-  onTestFailed(() => void process.stderr.write(holdfast.logs()));
-});
-
-afterAll(async () => {
-  await holdfast.discard();
-});
+const holdfast = sharedHoldfast();
 
 type Running = { conversationId: string; turnId: string; provider: ProcessIdentity };
 

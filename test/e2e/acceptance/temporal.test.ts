@@ -5,32 +5,19 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 
 import type { WorkflowSnapshotValue } from '../../../src/contracts/signals.ts';
 import type { ConversationViewValue, TurnViewValue } from '../../../src/contracts/view.ts';
 import { textOf } from '../../support/chat-clients.ts';
 import { eventually } from '../../support/eventually.ts';
-import { Holdfast } from '../../support/holdfast.ts';
 import { temporalBinary } from '../../support/temporal.ts';
 import { newConversation, readLog, script, send, words } from './conversations.ts';
+import { sharedHoldfast } from './shared-holdfast.ts';
 
 const run = promisify(execFile);
 
-let holdfast: Holdfast;
-
-beforeAll(async () => {
-  holdfast = new Holdfast({ temporalBinary: temporalBinary() });
-  await holdfast.start();
-});
-
-beforeEach(({ onTestFailed }) => {
-  onTestFailed(() => void process.stderr.write(holdfast.logs()));
-});
-
-afterAll(async () => {
-  await holdfast.discard();
-});
+const holdfast = sharedHoldfast();
 
 /** Runs `temporal <args>` against our server, untouched by anyone's Temporal profile. */
 async function temporal(...args: string[]): Promise<string> {
