@@ -127,8 +127,10 @@ export class Adoption {
       }
       break;
     }
-    killUnder(spool.spec.mark);
-    if (row === null) return false;
+    if (row === null) {
+      killUnder(spool.spec.mark);
+      return false;
+    }
     try {
       const message = 'It could not be taken over; the log says why.';
       const end = await this.#custody.endLost(row, 'internal_error', message);

@@ -53,7 +53,7 @@ import {
   type LiveSession,
   type LiveTurn,
 } from './live-turn.ts';
-import { killUnder, useUnder } from './marks.ts';
+import { killUnder, strayKilled, useUnder } from './marks.ts';
 import { type ProcessEnd, Session, type SessionListener } from './session.ts';
 import { type Silence, SilenceClock } from './silence.ts';
 import { SpoolShelf } from './spool-shelf.ts';
@@ -419,8 +419,11 @@ export class Custody {
     }
     this.#makeRoom();
     // Begun again: whatever an earlier start left must be gone first. A look at every process costs some 10 ms.
-    if (row.place !== null || spoolNames(this.#settings.spoolRoot).includes(key))
-      this.#killUnder(key);
+    if (row.place !== null || spoolNames(this.#settings.spoolRoot).includes(key)) {
+      const events = this.#killLeftOver(row, key);
+      const stream = conversationStream(row.conversationId);
+      if (events.length > 0) await this.#store.append({ stream, events });
+    }
     this.#shelf.forget(key);
     const resume = provider.capabilities.resume ? conversation.providerSessionId : null;
     const spec = {
@@ -703,7 +706,6 @@ export class Custody {
   }
 
   async #endUnstarted(row: AttemptRow, key: string, end?: ForcedEnd): Promise<AttemptEnd> {
-    this.#killUnder(row.place?.spool ?? key);
     const { turnId, attempt, requestId } = row;
     const by = this.#cancelledBy(key, row) ?? 'user';
     const view = await this.#store.snapshot(row.conversationId, 1_000);
@@ -716,12 +718,12 @@ export class Custody {
       host: this.host,
       place: row.place === null ? { spool: key, from: 0 } : null,
     });
-    const events = forceEnd(recording, end ?? { outcome: 'cancelled', by });
+    const killed = this.#killLeftOver(row, row.place?.spool ?? key);
     await this.#store.append({
       stream: conversationStream(row.conversationId),
       fence: { turnId, attempt, epoch: claim.epoch },
       key: appendKey.end(turnId, attempt),
-      events,
+      events: [...killed, ...forceEnd(recording, end ?? { outcome: 'cancelled', by })],
     });
     const after = await this.#store.attempt(turnId, attempt);
     return { outcome: after?.outcome ?? 'interrupted', cause: after?.cause ?? null };
@@ -999,9 +1001,9 @@ export class Custody {
     return live.ending;
   }
 
-  #killUnder(mark: string): void {
-    const pids = killUnder(mark);
-    if (pids.length > 0) this.#log('warn', 'killed stray processes', { pids, mark });
+  /** P2: ends what an earlier start of this attempt has left; a row for each. */
+  #killLeftOver({ turnId, attempt }: AttemptRow, mark: string): NewEvent[] {
+    return killUnder(mark).map((pid) => strayKilled({ turnId, attempt, pid, mark }));
   }
 
   /** Ends the session that has been idle longest, when there are as many as may be. */

@@ -1,4 +1,5 @@
 /** What runs under the mark of an attempt, wherever it has moved itself. Never by name; each pid is compared by its start time. */
+import type { NewEvent } from '../contracts/events.ts';
 import { conversationStream, parseAttemptKey } from '../contracts/ids.ts';
 import {
   bootId,
@@ -35,6 +36,18 @@ export function killUnder(mark: string): number[] {
     .map(({ pid }) => pid);
 }
 
+/** P2: the row for a process that was killed beside the ladder of its own turn. */
+export function strayKilled(found: {
+  turnId: string;
+  attempt: number;
+  pid: number;
+  mark: string;
+}): NewEvent {
+  const { turnId, attempt, pid, mark } = found;
+  const text = `Process ${pid}, left over from attempt ${mark}, was killed.`;
+  return { type: 'notice', turnId, attempt, payload: { code: 'stray_killed', text } };
+}
+
 /**
  * P2: kills what carries the mark of one of `host`'s attempts and is not among `owned`. A mark that the store does not
  * know is another installation's, and is left alone. Each kill is a row of the conversation's log.
@@ -53,13 +66,12 @@ export async function sweepStrays({
     if (key === null || owned.has(found.mark)) continue;
     const row = await store.attempt(key.turnId, key.attempt);
     if (row?.place?.host !== host || !signalProcess(found, 'SIGKILL')) continue;
-    const { conversationId, turnId, attempt } = row;
-    const text = `Process ${found.pid}, left over from attempt ${found.mark}, was killed.`;
+    const { conversationId } = row;
     await whenThereIsRoom(() =>
       store.append({
         stream: conversationStream(conversationId),
         key: `stray:${bootId()}:${found.pid}:${found.startTime}`,
-        events: [{ type: 'notice', turnId, attempt, payload: { code: 'stray_killed', text } }],
+        events: [strayKilled({ ...row, ...found })],
       }),
     );
   }

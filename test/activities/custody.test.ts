@@ -536,6 +536,11 @@ describe('adoption', () => {
     const second = newCustody({}, { providers: new Map([['scripted', failing]]) });
     expect(await second.adopt()).toEqual({ attempts: 0, sessions: 0 });
     expect(await second.run(poisoned)).toEqual({ outcome: 'interrupted', cause: 'internal_error' });
+    // P2: what was killed for it is written down.
+    const killed = (await log(poisoned)).filter(
+      (event) => event.type === 'notice' && event.payload.code === 'stray_killed',
+    );
+    expect(killed.length).toBeGreaterThan(0);
     await eventually(() => under(poisoned).length === 0);
   });
 
