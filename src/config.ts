@@ -136,6 +136,8 @@ export type Config = {
     /** Hard limit of the silence clock: the turn is ended as interrupted. */
     stalledAfter: SilenceLimits;
   };
+  /** One of our processes whose event loop has not turned for so long is killed and started again; 0: never. */
+  wedgedAfterMs: number;
   logs: {
     /** A log file is rotated above this; one older file is kept beside it. */
     limitBytes: number;
@@ -191,6 +193,7 @@ const logLevel: Parser<string> = {
 };
 const count = integer('a whole number', { min: 1, max: 10_000 });
 const milliseconds = integer('milliseconds', { min: 1, max: TIMER_MAX_MS });
+const millisecondsOrNever = integer('milliseconds', { min: 0, max: TIMER_MAX_MS });
 /** The lower bound leaves room for the largest prompt and its frame's other fields. */
 const messageBytes = integer('bytes', { min: 1024 * 1024, max: 256 * 1024 * 1024 });
 const bytes = integer('bytes', { min: 4_096, max: 1024 * 1024 * 1024 * 1024 });
@@ -474,6 +477,11 @@ export const VARIABLES = {
     String(PROVIDER_LINE_LIMIT_BYTES),
     'Longest line of a provider that is read; a longer one becomes a `notice`.',
   ),
+  HOLDFAST_WEDGED_AFTER_MS: withDefault(
+    millisecondsOrNever,
+    '30000',
+    'A process of Holdfast that has stood still for so long (gateway, worker, turn host) is killed and started again. 0: never.',
+  ),
   HOLDFAST_LOG_LIMIT_BYTES: withDefault(
     bytes,
     String(10 * 1024 * 1024),
@@ -683,6 +691,7 @@ export function loadConfig(environment: Environment = process.env): Config {
       quietAfter: read(V.HOLDFAST_QUIET_AFTER_MS),
       stalledAfter: read(V.HOLDFAST_STALLED_AFTER_MS),
     },
+    wedgedAfterMs: read(V.HOLDFAST_WEDGED_AFTER_MS),
     logs: { limitBytes: read(V.HOLDFAST_LOG_LIMIT_BYTES) },
   };
   if (problems.length > 0) throw new ConfigError(problems);

@@ -15,12 +15,14 @@ import { watchRoom } from './store/disk-room.ts';
 import { openStore } from './store/open.ts';
 import { whenThereIsRoom } from './store/write-failures.ts';
 import { readToken } from './supervisor/home.ts';
+import { pulseFile, showPulse } from './supervisor/pulse.ts';
 
 /** Clients that lost their gateway are back within this; loading stops the event loop for some 0.2 s. */
 const LOAD_TEMPORAL_AFTER_MS = 500;
 
 outliveFullLogs();
 const config = loadConfig();
+showPulse(pulseFile({ config, role: 'gateway' }));
 const token = readToken(config);
 if (token === null)
   throw new Error(`there is no token at ${config.paths.token}; \`holdfast start\` makes one`);

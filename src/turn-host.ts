@@ -25,9 +25,11 @@ import { createProviders } from './providers/registry.ts';
 import { watchRoom } from './store/disk-room.ts';
 import { openStore } from './store/open.ts';
 import { whenThereIsRoom } from './store/write-failures.ts';
+import { pulseFile, showPulse } from './supervisor/pulse.ts';
 
 outliveFullLogs();
 const config = loadConfig();
+showPulse(pulseFile({ config, role: 'turn-host' }));
 const { turns, paths } = config;
 for (const folder of [paths.spools, paths.run]) mkdirSync(folder, { recursive: true, mode: 0o700 });
 

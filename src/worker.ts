@@ -16,9 +16,11 @@ import { announceReady, connectPatiently, outliveFullLogs } from './process-entr
 import { Reviver } from './revival.ts';
 import { openStore } from './store/open.ts';
 import { whenThereIsRoom } from './store/write-failures.ts';
+import { pulseFile, showPulse } from './supervisor/pulse.ts';
 
 outliveFullLogs();
 const config = loadConfig();
+showPulse(pulseFile({ config, role: 'worker' }));
 Runtime.install({ logger: new DefaultLogger('WARN') });
 
 const store = await whenThereIsRoom(() => openStore({ url: config.store.url }));

@@ -6,6 +6,7 @@ import { promisify } from 'node:util';
 import type { Config, Environment } from '../config.ts';
 import { PROCESS_MARK } from '../contracts/names.ts';
 import type { ChildSpec } from './child.ts';
+import { pulseFile } from './pulse.ts';
 
 /** Ports as chosen for this supervisor's life. `temporal` is null when an external server is used. */
 export type ChosenPorts = { api: number; temporal: { port: number; uiPort: number | null } | null };
@@ -79,6 +80,7 @@ export function childSpecs({
     environment: { ...base, ...settings, ...temporal, ...node },
     cwd: config.home,
     saysReady: (line) => isReadyLine({ line, role }),
+    pulse: { file: pulseFile({ config, role }), limitMs: config.wedgedAfterMs },
     ...rest,
   });
   // A provider sees an allowlisted part of the turn host's environment, so that has to be the user's whole.

@@ -4,7 +4,8 @@
  *  1 It leads its own session: a Ctrl-C in the terminal reaches the supervisor alone, which then stops everyone in order.
  *  2 Until {@link Child.stop} it is always either running or about to be started; there is no last restart.
  *  3 `onChange` is called straight after a spawn, before anything else happens, so that the record of it is on disk.
- *  4 It never runs twice: the next one starts after the last one is gone.
+ *  4 One that stands still for longer than it may is killed, and started again like one that died.
+ *  5 It never runs twice: the next one starts after the last one is gone.
  */
 import { spawn } from 'node:child_process';
 import { closeSync } from 'node:fs';
@@ -16,6 +17,7 @@ import {
 } from '../providers/process/process-table.ts';
 import { endProcess } from './evict.ts';
 import { followLog, lastLines, openLog, rotateLog } from './log-file.ts';
+import { lastBeatMs, Pulse, PULSE_MS } from './pulse.ts';
 import { planRestart } from './restart-policy.ts';
 import type { ProcessRecord, Role } from './state.ts';
 
@@ -31,6 +33,8 @@ export type ChildSpec = {
   prepare?: () => Promise<void>;
   /** Lines of its output to show until it is ready for the first time: it may take long, and says why. */
   relay?: (line: string) => boolean;
+  /** Where it shows that it lives, and how long it may stand still; 0: for ever. */
+  pulse?: { file: string; limitMs: number };
   /** Exit codes, before it was ever ready, that no restart can mend. */
   hopelessExitCodes?: readonly number[];
 };
@@ -174,10 +178,12 @@ export class Child {
       },
     });
     const rotation = setInterval(() => rotateLog(this.#log), ROTATION_CHECK_MS);
+    const stopLooking = this.#watchPulse(identity);
 
     const ended = (how: string, code: number | null): void => {
       stopFollowing();
       clearInterval(rotation);
+      stopLooking();
       this.#current = null;
       gone.resolve();
       this.#events.onChange();
@@ -202,6 +208,22 @@ export class Child {
     process.once('exit', (code, signal) =>
       onEnd(signal === null ? `ended with exit code ${code}` : `was ended by ${signal}`, code),
     );
+  }
+
+  /** Looks at its pulse; returns how to stop. */
+  #watchPulse(identity: ProcessIdentity | null): () => void {
+    const { role, pulse } = this.spec;
+    if (pulse === undefined || pulse.limitMs === 0 || identity === null) return () => undefined;
+    const { file, limitMs } = pulse;
+    const look = () => ({ beat: lastBeatMs(file), nowMs: performance.now() });
+    const watched = new Pulse({ limitMs, ...look() });
+    const timer = setInterval(() => {
+      if (this.#stopping || !watched.isStill(look())) return;
+      clearInterval(timer);
+      this.#events.say(`${role} has stood still for ${limitMs / 1000} s; it is killed.`);
+      signalProcess(identity, 'SIGKILL');
+    }, PULSE_MS);
+    return () => clearInterval(timer);
   }
 
   #restartLater({ how, tail, run }: { how: string; tail: string[]; run: () => void }): void {

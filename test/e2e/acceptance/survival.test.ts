@@ -20,7 +20,7 @@ import { sharedHoldfast } from './shared-holdfast.ts';
 const steps = script('words 400 every 6', 'ask go', 'words 50 every 2');
 const requestId = 'long';
 
-const holdfast = sharedHoldfast();
+const holdfast = sharedHoldfast({ HOLDFAST_WEDGED_AFTER_MS: '6000' });
 
 type Running = { conversationId: string; turnId: string; provider: ProcessIdentity };
 
@@ -104,6 +104,18 @@ describe('kill -9 in mid-turn', () => {
     await completes(turn);
   });
 });
+
+test.each(['gateway', 'worker', 'turn-host'] as const)(
+  'W1 the %s is stopped and never goes on: it is replaced, and the turn completes, its text once',
+  async (role) => {
+    const turn = await streaming();
+    const victim = await holdfast.process(role);
+    process.kill(victim.pid, 'SIGSTOP');
+    await holdfast.process(role, victim);
+    expect(isSameProcess(victim)).toBe(false);
+    await completes(turn);
+  },
+);
 
 test('C2 Ctrl-C in mid-turn does not stop the provider; started again, the text is complete and appears once', async () => {
   const turn = await streaming();
