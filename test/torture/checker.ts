@@ -133,6 +133,8 @@ class Court {
   }
 }
 
+type Sign = { seq: number; atMs: number };
+
 /** An attempt as the log tells it. */
 type Attempt = {
   turnId: string;
@@ -147,7 +149,9 @@ type Attempt = {
   tools: string[];
   cancelRequests: { seq: number; by: string; atMs: number }[];
   /** The last event before the end, and before it was stopped, from which silence counts. */
-  lastSign: { seq: number; atMs: number };
+  lastSign: Sign;
+  /** The same as the custody before the last takeover had it, when nothing has come since but the takeover. */
+  signBeforeTakeover: Sign | null;
   /** The first step by which its present custody stops it, and whether any has begun to. */
   stoppingSeq: number | null;
   stopped: boolean;
@@ -190,6 +194,7 @@ function readLog(evidence: ConversationEvidence): Known {
           tools: [],
           cancelRequests: [],
           lastSign: { seq: event.seq, atMs: Date.parse(event.at) },
+          signBeforeTakeover: null,
           stoppingSeq: null,
           stopped: false,
           quiets: [],
@@ -267,15 +272,20 @@ function noteSilence(attempt: Attempt, event: Event, atMs: number): void {
       attempt.stopped = true;
       return;
     case 'chat.attached':
-      // The clock begins anew with each custody.
+      // What nobody has asked for is a stop of the engine's own, and the next custody goes on with it.
+      if (attempt.stopped && attempt.cancelRequests.length === 0) return;
+      // Else the clock begins anew.
       attempt.stoppingSeq = null;
-      break;
+      attempt.signBeforeTakeover ??= attempt.lastSign;
+      attempt.lastSign = { seq, atMs };
+      return;
     default:
       // Once it is being stopped its silence has been measured: what comes is how it ends.
       if (attempt.stoppingSeq !== null || event.type in OUTCOME_OF) return;
       if (event.type === 'notice' && event.payload.code === 'storage_full') return;
   }
   attempt.lastSign = { seq, atMs };
+  attempt.signBeforeTakeover = null;
 }
 
 /** The lines of the log around these seqs, shortened. */
@@ -489,8 +499,12 @@ function checkSilence(
   attempt: Attempt,
   end: Attempt['ends'][number],
 ): void {
-  const { turnId, lastSign, quiets } = attempt;
+  const { turnId, quiets } = attempt;
   const { quietMs, stalledMs, lateMs } = evidence.silence;
+  // A custody that died when it had decided to stop the turn, and before it could say so, leaves that to the next one.
+  const inherited =
+    attempt.signBeforeTakeover !== null && end.atMs - attempt.lastSign.atMs < stalledMs - COMMIT_MS;
+  const lastSign = (inherited ? attempt.signBeforeTakeover : null) ?? attempt.lastSign;
   const name = attemptKey(turnId, attempt.attempt);
   const script = expected(attempt.content);
   const hangs = script?.end === 'never';
