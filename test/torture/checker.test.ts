@@ -46,6 +46,10 @@ const state = (name: string): Line => ({ type: 'conversation.state', payload: { 
  * rejected; r4 becomes t3, whose provider takes back what it said and dies; r6 becomes t4, which waits for room on the disk,
  * then hangs until the silence clock ends it; r7 is refused for want of room.
  */
+function takenOver(turnId: string): Line {
+  return of(turnId, 'chat.attached', { epoch: 9, host: 'h', cause: 'turn_host_restarted' });
+}
+
 function goodLines(): Line[] {
   return [
     {
@@ -1067,6 +1071,16 @@ const cases: [Invariant, string, () => Evidence, RegExp?][] = [
   ],
   [
     'Q1',
+    'a turn that was ended as stalled soon after a takeover, and never called quiet before it',
+    () =>
+      brokenLog((lines) => {
+        lines.splice(41, 1, after(11_000, takenOver('t4')));
+        Object.assign(lines[42]!, { afterMs: 1_000 });
+      }),
+    /was not called quiet before/,
+  ],
+  [
+    'Q1',
     'a turn that was called quiet, spoke again, and was ended without being called quiet again',
     () => brokenLog((lines) => lines.splice(40, 2, ...lines.slice(40, 42).toReversed())),
     /was not called quiet before/,
@@ -1186,17 +1200,23 @@ describe('accepts', () => {
     expect(check({ ...runOf(lines), faults: [hit] }).violations).toEqual([]);
   });
 
+  test.each([
+    ['had said so', 43, 300, null],
+    ['could not say so any more', 42, 6_900, 100],
+  ])(
+    'Q1: a stop of the engine’s own that the next custody goes on with, when the first %s',
+    (_what, place, takenOverMs, thenMs) => {
+      const lines = goodLines();
+      insert(lines, place, after(takenOverMs, takenOver('t4')));
+      if (thenMs !== null) Object.assign(lines[place + 1]!, { afterMs: thenMs });
+      const faults = [fault({ role: 'turn-host', fault: 'kill', atMs: T0 + 12_500 })];
+      expect(check({ ...runOf(lines), faults }).violations).toEqual([]);
+    },
+  );
+
   test('Q1 W1: the clock begins anew with each custody, and stands still while the turn host does', () => {
     const lines = goodLines();
-    insert(
-      lines,
-      41,
-      after(
-        4_000,
-        of('t4', 'chat.attached', { epoch: 9, host: 'h', cause: 'turn_host_restarted' }),
-      ),
-      after(5_000, of('t4', 'chat.quiet', quiet())),
-    );
+    insert(lines, 41, after(4_000, takenOver('t4')), after(5_000, of('t4', 'chat.quiet', quiet())));
     Object.assign(lines[44]!, { afterMs: 18_000 });
     const faults = [
       fault({ role: 'turn-host', fault: 'kill', atMs: T0 + 9_000 }),
