@@ -20,6 +20,8 @@ const WRITTEN_PART_BYTES = 256 * MB;
 const PART_OF_DISK = 1 / 4;
 /** A full disk has so much less free than the reserve; what runs has still more than enough. */
 const SHORT_BYTES = 64 * MB;
+/** When the disk has got so much more room since, it is not filled: that would take it from others. */
+const MOST_OF_PART = 1.25;
 
 /** Of util-linux. */
 const ALLOCATOR = 'fallocate';
@@ -30,6 +32,7 @@ export class Ballast {
   readonly folder: string;
   readonly #descriptor: number;
   readonly #canAllocate: boolean;
+  readonly #mostBytes: number;
   #sizeBytes = 0;
   #removed = false;
 
@@ -46,15 +49,20 @@ export class Ballast {
     this.empty();
     const free = this.#freeBytes();
     const usual = this.#canAllocate ? PART_BYTES : WRITTEN_PART_BYTES;
-    this.reserveBytes = Math.floor(free - share * Math.min(usual, free * PART_OF_DISK));
+    const part = share * Math.min(usual, free * PART_OF_DISK);
+    this.reserveBytes = Math.floor(free - part);
+    this.#mostBytes = Math.ceil(part * MOST_OF_PART) + SHORT_BYTES;
   }
 
   /** Leaves less than the reserve free. False: it could not. */
   fill(): boolean {
     const short = Math.min(SHORT_BYTES, this.reserveBytes / 4);
     // What was allocated may not all count at once, and others go on writing.
-    for (let tries = 0; tries < 3 && !this.isFull; tries += 1)
-      this.#grow(Math.ceil(this.#freeBytes() - this.reserveBytes + short));
+    for (let tries = 0; tries < 3 && !this.isFull; tries += 1) {
+      const missing = Math.ceil(this.#freeBytes() - this.reserveBytes + short);
+      if (this.#sizeBytes + missing > this.#mostBytes) return false;
+      this.#grow(missing);
+    }
     return this.isFull;
   }
 
