@@ -10,7 +10,12 @@ import type { WorkflowClient } from '@temporalio/client';
 import { defineSearchAttributeKey, SearchAttributeType } from '@temporalio/common';
 
 import { conversationWorkflowId } from './contracts/ids.ts';
-import { SEARCH_ATTRIBUTE, SIGNAL, WORKFLOW_TYPE } from './contracts/names.ts';
+import {
+  conversationWorkflowOptions,
+  SEARCH_ATTRIBUTE,
+  SIGNAL,
+  WORKFLOW_TYPE,
+} from './contracts/names.ts';
 import type { ConversationInputValue } from './contracts/signals.ts';
 import type { Store } from './store/port.ts';
 
@@ -106,10 +111,7 @@ export class Reviver {
   async #start(conversationId: string): Promise<void> {
     const input: ConversationInputValue = { conversationId };
     await this.#client.start(WORKFLOW_TYPE.conversation, {
-      workflowId: conversationWorkflowId(conversationId),
-      taskQueue: this.#taskQueue,
-      workflowIdConflictPolicy: 'USE_EXISTING',
-      workflowIdReusePolicy: 'ALLOW_DUPLICATE',
+      ...conversationWorkflowOptions(conversationId, this.#taskQueue),
       args: [input],
     });
   }

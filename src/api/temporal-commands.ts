@@ -12,8 +12,11 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { Connection, WorkflowClient, type ConnectionOptions } from '@temporalio/client';
 
 import { HoldfastError } from '../contracts/errors.ts';
-import { conversationWorkflowId } from '../contracts/ids.ts';
-import { SEARCH_ATTRIBUTE, WORKFLOW_TASK_QUEUE, WORKFLOW_TYPE } from '../contracts/names.ts';
+import {
+  conversationWorkflowOptions,
+  SEARCH_ATTRIBUTE,
+  WORKFLOW_TYPE,
+} from '../contracts/names.ts';
 import type { ConversationInputValue } from '../contracts/signals.ts';
 import type { ConversationCommands, ConversationSignal, NewConversation } from './commands.ts';
 
@@ -102,7 +105,7 @@ class TemporalCommands implements ConversationCommands {
     const input: ConversationInputValue = { conversationId, create };
     await this.#durably('start', () =>
       this.#client.start(WORKFLOW_TYPE.conversation, {
-        ...workflowOptions(conversationId),
+        ...conversationWorkflowOptions(conversationId),
         args: [input],
         staticSummary: `conversation ${conversationId} with ${create.provider}`,
         typedSearchAttributes: [
@@ -131,7 +134,7 @@ class TemporalCommands implements ConversationCommands {
     const input: ConversationInputValue = { conversationId };
     await this.#durably('signal', () =>
       this.#client.signalWithStart(WORKFLOW_TYPE.conversation, {
-        ...workflowOptions(conversationId),
+        ...conversationWorkflowOptions(conversationId),
         args: [input],
         signal: signal.name,
         signalArgs: [signal.argument],
@@ -174,21 +177,6 @@ class TemporalCommands implements ConversationCommands {
 /** gRPC takes a moment of the wall clock; everything else here is measured on one that nobody sets. */
 function deadlineIn(ms: number): number {
   return Date.now() + ms;
-}
-
-/** The workflow never ends by itself; after an operator has terminated it, the next command starts it anew from the store. */
-function workflowOptions(conversationId: string): {
-  workflowId: string;
-  taskQueue: string;
-  workflowIdConflictPolicy: 'USE_EXISTING';
-  workflowIdReusePolicy: 'ALLOW_DUPLICATE';
-} {
-  return {
-    workflowId: conversationWorkflowId(conversationId),
-    taskQueue: WORKFLOW_TASK_QUEUE,
-    workflowIdConflictPolicy: 'USE_EXISTING',
-    workflowIdReusePolicy: 'ALLOW_DUPLICATE',
-  };
 }
 
 function unavailable(cause: unknown, mayHaveArrived: boolean): HoldfastError {

@@ -1,14 +1,14 @@
 /** `holdfast doctor`: what this machine and this installation need, looked at without changing anything. */
 import { execFile } from 'node:child_process';
 import { accessSync, constants, existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { parseArgs, promisify } from 'node:util';
 
 import { Connection } from '@temporalio/client';
 
 import type { Config, Environment } from '../config.ts';
 import { createProviders, describeProviders } from '../providers/registry.ts';
-import { watchRoom } from '../store/disk-room.ts';
+import { existingFolder, watchRoom } from '../store/disk-room.ts';
 import { openStore } from '../store/open.ts';
 import { readToken } from '../supervisor/home.ts';
 import { isPortFree } from '../supervisor/ports.ts';
@@ -114,7 +114,7 @@ function checkHome({ config }: Facts): Finding[] {
   const what = 'home';
   const { home, paths } = config;
   if (!existsSync(home)) {
-    const parent = existingParent(home);
+    const parent = existingFolder(home);
     return canWrite(parent)
       ? [{ verdict: 'ok', what, says: `${home} will be made at the first start` }]
       : [
@@ -321,12 +321,6 @@ async function checkProviders({ environment }: Facts): Promise<Finding[]> {
     return { verdict: found && problem === null ? 'ok' : 'warn', what: providerId, says };
   });
   return findings;
-}
-
-function existingParent(path: string): string {
-  let folder = path;
-  while (!existsSync(folder) && folder !== dirname(folder)) folder = dirname(folder);
-  return folder;
 }
 
 function canWrite(folder: string): boolean {

@@ -1,5 +1,7 @@
 /** Names on the Temporal side of the surface. Source: protocol.md section 7. No TypeBox here. */
 
+import { conversationWorkflowId } from './ids.ts';
+
 /** Task Queue of the workflows. */
 export const WORKFLOW_TASK_QUEUE = 'holdfast';
 /** Shared queue on which any turn host with room may claim a conversation. */
@@ -10,6 +12,22 @@ export function hostTaskQueue(host: string): string {
 }
 
 export const WORKFLOW_TYPE = { conversation: 'conversation' } as const;
+
+/**
+ * With what a conversation's workflow is started, by whomever: it never ends by itself, and after an operator has terminated
+ * it, or Temporal has lost it, the next start begins from the store.
+ */
+export function conversationWorkflowOptions(
+  conversationId: string,
+  taskQueue: string = WORKFLOW_TASK_QUEUE,
+) {
+  return {
+    workflowId: conversationWorkflowId(conversationId),
+    taskQueue,
+    workflowIdConflictPolicy: 'USE_EXISTING',
+    workflowIdReusePolicy: 'ALLOW_DUPLICATE',
+  } as const;
+}
 
 export const SIGNAL = {
   send: 'send',

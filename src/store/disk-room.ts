@@ -65,6 +65,7 @@ function levelOf({ freeBytes, reserveBytes }: Omit<Room, 'level'>): RoomLevel {
   return freeBytes < reserveBytes * EXHAUSTED_PART ? 'exhausted' : 'low';
 }
 
-function existingFolder(path: string): string {
+/** `path` itself, or the nearest folder above it that is there. */
+export function existingFolder(path: string): string {
   return existsSync(path) || dirname(path) === path ? path : existingFolder(dirname(path));
 }

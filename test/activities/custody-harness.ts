@@ -13,6 +13,7 @@ import { conversationStream } from '../../src/contracts/ids.ts';
 import type { Provider } from '../../src/contracts/provider-events.ts';
 import { markedProcesses, signalProcess } from '../../src/providers/process/process-table.ts';
 import { createProviders } from '../../src/providers/registry.ts';
+import { scriptedProvider } from '../../src/providers/scripted/provider.ts';
 import { openStore } from '../../src/store/open.ts';
 import type { Store } from '../../src/store/port.ts';
 
@@ -75,15 +76,75 @@ export function newCustody(
   return custody;
 }
 
-/** The store, with its `append` replaced: what a disk that fails does to it. */
-export function withAppend(append: Store['append']): Store {
-  return new Proxy(store, {
+/** A store with some of its methods replaced. */
+export function withMethods(replaced: Partial<Store>, of: Store = store): Store {
+  return new Proxy(of, {
     get(target, name, receiver): unknown {
-      if (name === 'append') return append;
+      if (name in replaced) return Reflect.get(replaced, name);
       const value: unknown = Reflect.get(target, name, receiver);
       return typeof value === 'function' ? value.bind(target) : value;
     },
   });
+}
+
+/** The store, with its `append` replaced: what a disk that fails does to it. */
+export function withAppend(append: Store['append']): Store {
+  return withMethods({ append });
+}
+
+/** The scripted provider, and how often it was asked for its command. */
+export function countingProvider(): { launched: number; providers: Map<string, Provider> } {
+  const counted = {
+    launched: 0,
+    providers: new Map<string, Provider>([
+      [
+        'scripted',
+        {
+          ...scriptedProvider,
+          command: (...given) => {
+            counted.launched += 1;
+            return scriptedProvider.command(...given);
+          },
+        },
+      ],
+    ]),
+  };
+  return counted;
+}
+
+/** What the workflow records when somebody cancels. */
+export async function recordCancel({ conversationId, turnId, attempt }: AttemptRef): Promise<void> {
+  await store.append({
+    stream: conversationStream(conversationId),
+    key: `cancel:${turnId}.${attempt}`,
+    events: [
+      { type: 'chat.cancelling', turnId, attempt, payload: { step: 'requested', by: 'ann' } },
+    ],
+  });
+}
+
+/** What a custody records of an answer to an approval, before it hands it over. */
+export async function recordAllowed(ref: AttemptRef, approvalId: string): Promise<void> {
+  const { conversationId, turnId, attempt } = ref;
+  const at = new Date().toISOString();
+  await store.append({
+    stream: conversationStream(conversationId),
+    events: [
+      {
+        type: 'approval.resolved',
+        turnId,
+        attempt,
+        payload: { approvalId, decision: 'allow', by: 'ann', at },
+      },
+    ],
+  });
+}
+
+/** The text of all deltas, in order. */
+export function deltasOf(events: readonly Event[]): string {
+  return events
+    .flatMap((event) => (event.type === 'chat.delta' ? [event.payload.text] : []))
+    .join('');
 }
 
 /** What the workflow records when a send starts a turn. */

@@ -2,13 +2,14 @@
 import { afterEach, describe, expect, test } from 'vitest';
 
 import type { Custody } from '../../src/activities/custody.ts';
-import { scriptedProvider } from '../../src/providers/scripted/provider.ts';
 import { eventually } from '../support/eventually.ts';
 import {
   accept,
+  countingProvider,
   has,
   log,
   newCustody,
+  recordCancel,
   setUpCustody,
   store,
   typesOf,
@@ -46,15 +47,8 @@ async function stir(): Promise<void> {
 
 describe('a turn', () => {
   test('A1 of a conversation that is pinned here runs, once; the activity, asked later, is told its end', async () => {
-    let launched = 0;
-    const counting = {
-      ...scriptedProvider,
-      command: (...given: Parameters<typeof scriptedProvider.command>) => {
-        launched += 1;
-        return scriptedProvider.command(...given);
-      },
-    };
-    const custody = newCustody({}, { providers: new Map([['scripted', counting]]) });
+    const counted = countingProvider();
+    const custody = newCustody({}, { providers: counted.providers });
     await custody.adopt();
     const ref = await accept('#script\nwords 20 every 5');
     watching(custody);
@@ -64,7 +58,7 @@ describe('a turn', () => {
     expect(await store.answerText(ref.turnId, 1)).toBe(words(20));
     await stir();
     expect(await custody.run(ref)).toEqual({ outcome: 'completed', cause: null });
-    expect(launched).toBe(1);
+    expect(counted.launched).toBe(1);
     expect((await typesOf(ref)).filter((type) => type === 'chat.done')).toHaveLength(1);
   });
 
@@ -92,17 +86,7 @@ describe('a turn', () => {
     const custody = newCustody();
     await custody.adopt();
     const ref = await accept('#script\nwords 3');
-    await store.append({
-      stream: 'conversation:c1',
-      events: [
-        {
-          type: 'chat.cancelling',
-          turnId: ref.turnId,
-          attempt: 1,
-          payload: { step: 'requested', by: 'ann' },
-        },
-      ],
-    });
+    await recordCancel(ref);
     watching(custody);
     await pin('h1');
     await eventually(() => has(ref, 'chat.cancelled'));
@@ -117,17 +101,7 @@ test('C1 a cancel that the workflow has recorded is begun when the log shows it'
   watching(custody);
   const end = custody.run(ref);
   await eventually(() => has(ref, 'chat.delta'));
-  await store.append({
-    stream: 'conversation:c1',
-    events: [
-      {
-        type: 'chat.cancelling',
-        turnId: ref.turnId,
-        attempt: 1,
-        payload: { step: 'requested', by: 'ann' },
-      },
-    ],
-  });
+  await recordCancel(ref);
   expect(await end).toEqual({ outcome: 'cancelled', cause: 'ann' });
   // The activity, which comes later.
   await eventually(async () => (await custody.cancel({ ...ref, by: 'ann' })) === 'ended');

@@ -9,12 +9,12 @@ import type { Custody } from '../../src/activities/custody.ts';
 import type { AttemptRef } from '../../src/activities/live-turn.ts';
 import { HoldfastError } from '../../src/contracts/errors.ts';
 import type { NewEvent } from '../../src/contracts/events.ts';
-import type { Provider } from '../../src/contracts/provider-events.ts';
-import { scriptedProvider } from '../../src/providers/scripted/provider.ts';
 import type { Store } from '../../src/store/port.ts';
 import { eventually } from '../support/eventually.ts';
 import {
   accept,
+  countingProvider,
+  deltasOf,
   has,
   home,
   log,
@@ -24,6 +24,7 @@ import {
   typesOf,
   under,
   withAppend,
+  withMethods,
   words,
 } from './custody-harness.ts';
 
@@ -42,25 +43,8 @@ function refusingEach(type: NewEvent['type'], times: number): Store {
   });
 }
 
-/** The store with some of its methods replaced. */
-function withMethods(replaced: Partial<Store>): Store {
-  return new Proxy(store, {
-    get(target, name, receiver): unknown {
-      if (name in replaced) return Reflect.get(replaced, name);
-      const value: unknown = Reflect.get(target, name, receiver);
-      return typeof value === 'function' ? value.bind(target) : value;
-    },
-  });
-}
-
 function file({ turnId }: AttemptRef, name: string): string {
   return readFileSync(join(home, 'spools', `${turnId}.1`, name), 'utf8');
-}
-
-function deltas(events: Awaited<ReturnType<typeof log>>): string {
-  return events
-    .flatMap((event) => (event.type === 'chat.delta' ? [event.payload.text] : []))
-    .join('');
 }
 
 describe('a store that refuses', () => {
@@ -115,7 +99,7 @@ describe('a store that refuses', () => {
     const custody = newCustody({}, { store: withMethods({ saveProviderSession }) });
     expect((await custody.run(ref)).outcome).toBe('completed');
     expect(refused).toBeGreaterThan(0);
-    expect(deltas(await log(ref))).toBe(words(40));
+    expect(deltasOf(await log(ref))).toBe(words(40));
   });
 
   test('the end of an attempt that could not be adopted is told to whoever asks for it', async () => {
@@ -133,24 +117,16 @@ describe('a store that refuses', () => {
   });
 
   test('a claim that finds no room starts no further process until something small has been written', async () => {
-    let launched = 0;
-    const counting: Provider = {
-      ...scriptedProvider,
-      command: (...given) => {
-        launched += 1;
-        return scriptedProvider.command(...given);
-      },
-    };
+    const counted = countingProvider();
     const full = withMethods({
       claim: () => Promise.reject(new HoldfastError('storage_full')),
       append: () => Promise.reject(new HoldfastError('storage_full')),
     });
     const ref = await accept('#script\nwords 3');
-    const providers = new Map([['scripted', counting]]);
-    const custody = newCustody({}, { store: full, providers });
+    const custody = newCustody({}, { store: full, providers: counted.providers });
     for (let asked = 0; asked < 4; asked += 1)
       await expect(custody.run(ref)).rejects.toMatchObject({ code: 'storage_full' });
-    expect(launched).toBe(1);
+    expect(counted.launched).toBe(1);
   });
 });
 

@@ -12,14 +12,17 @@ import { openSqliteStore } from '../../src/store/sqlite/store.ts';
 import { eventually } from '../support/eventually.ts';
 import {
   accept,
+  deltasOf,
   has,
   home,
   log,
   newCustody,
+  recordCancel,
   setUpCustody,
   store,
   typesOf,
   under,
+  withMethods,
   words,
 } from './custody-harness.ts';
 
@@ -50,12 +53,6 @@ async function nearlyFull(): Promise<{ full: Store; makeRoom: () => void }> {
   return { full, makeRoom: () => filler.exec('DROP TABLE filler') };
 }
 
-function deltas(events: Awaited<ReturnType<typeof log>>): string {
-  return events
-    .flatMap((event) => (event.type === 'chat.delta' ? [event.payload.text] : []))
-    .join('');
-}
-
 /** What the provider has written, whether or not anybody could record it. */
 function spooled({ turnId }: AttemptRef): string {
   const lines = readFileSync(join(home, 'spools', `${turnId}.1`, 'out.jsonl'), 'utf8').split('\n');
@@ -84,12 +81,12 @@ describe('a store that is full', () => {
     expect(ended).toBe(false);
     expect(before.some(({ type }) => type === 'chat.interrupted')).toBe(false);
     const said = spooled(ref);
-    expect(said.length).toBeGreaterThan(deltas(before).length);
+    expect(said.length).toBeGreaterThan(deltasOf(before).length);
     makeRoom();
     expect(await end).toEqual(INTERRUPTED);
     const after = await log(ref);
     expect(after.slice(0, before.length)).toEqual(before);
-    expect(deltas(after)).toBe(said);
+    expect(deltasOf(after)).toBe(said);
     expect(await store.answerText(ref.turnId, 1)).toBe(said);
     expect(said).toBe(words(said.split(' ').length - 1));
     expect(after.at(-1)).toMatchObject({
@@ -110,18 +107,17 @@ describe('a store that is full', () => {
     const second = newCustody(
       {},
       {
-        store: new Proxy(full, {
-          get(target, name, receiver): unknown {
+        store: withMethods(
+          {
             // The claim is one small row: it would fit where nothing else does.
-            if (name === 'claim' && stuffed)
-              return () => {
-                refused += 1;
-                return full.append({ stream: 'table:x', events: [tooLarge()] });
-              };
-            const value: unknown = Reflect.get(target, name, receiver);
-            return typeof value === 'function' ? value.bind(target) : value;
+            claim: (request) => {
+              if (!stuffed) return full.claim(request);
+              refused += 1;
+              return full.append({ stream: 'table:x', events: [tooLarge()] }).then(neverWritten);
+            },
           },
-        }),
+          full,
+        ),
       },
     );
     const adopted = second.adopt();
@@ -137,6 +133,10 @@ describe('a store that is full', () => {
     expect(await store.answerText(ref.turnId, 1)).toBe(words(300));
   });
 });
+
+function neverWritten(): never {
+  throw new Error('it was not too large');
+}
 
 function tooLarge() {
   return {
@@ -166,13 +166,7 @@ describe('a disk with less than its reserve', () => {
     const custody = newCustody({ room: () => room.room() });
     const ref = await accept('#script\nwords 4');
     await expect(custody.run(ref)).rejects.toMatchObject({ code: 'storage_full' });
-    await store.append({
-      stream: 'conversation:c1',
-      key: `cancel:${ref.turnId}.1`,
-      events: [
-        { type: 'chat.cancelling', ...turnOf(ref), payload: { step: 'requested', by: 'ann' } },
-      ],
-    });
+    await recordCancel(ref);
     expect(await custody.run(ref)).toEqual({ outcome: 'cancelled', cause: 'ann' });
   });
 
@@ -190,7 +184,7 @@ describe('a disk with less than its reserve', () => {
     room.level = 'exhausted';
     custody.tick();
     expect(await end).toEqual(INTERRUPTED);
-    expect(await store.answerText(ref.turnId, 1)).toBe(deltas(await log(ref)));
+    expect(await store.answerText(ref.turnId, 1)).toBe(deltasOf(await log(ref)));
   });
 
   test('a provider that dies of the full disk is not said to have died by itself', async () => {
@@ -205,7 +199,3 @@ describe('a disk with less than its reserve', () => {
     expect((await typesOf(ref)).filter((type) => type === 'chat.interrupted')).toHaveLength(1);
   });
 });
-
-function turnOf({ turnId, attempt }: AttemptRef): { turnId: string; attempt: number } {
-  return { turnId, attempt };
-}

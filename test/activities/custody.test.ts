@@ -7,7 +7,6 @@ import { describe, expect, test } from 'vitest';
 
 import type { CustodySettings } from '../../src/activities/custody-settings.ts';
 import type { SilenceLimitsOfPhase } from '../../src/activities/silence.ts';
-import { conversationStream } from '../../src/contracts/ids.ts';
 import type { Provider } from '../../src/contracts/provider-events.ts';
 import { identify, isSameProcess } from '../../src/providers/process/process-table.ts';
 import { Spool } from '../../src/providers/process/spool.ts';
@@ -19,6 +18,8 @@ import {
   home,
   log,
   newCustody,
+  recordAllowed,
+  recordCancel,
   setUpCustody,
   store,
   typesOf,
@@ -272,18 +273,7 @@ describe('approvals', () => {
     );
     custody.close();
     const approvalId = asked.type === 'approval.requested' ? asked.payload.approvalId : '';
-    const at = new Date().toISOString();
-    await store.append({
-      stream: conversationStream('c1'),
-      events: [
-        {
-          type: 'approval.resolved',
-          turnId: ref.turnId,
-          attempt: 1,
-          payload: { approvalId, decision: 'allow', by: 'ann', at },
-        },
-      ],
-    });
+    await recordAllowed(ref, approvalId);
     const next = newCustody();
     await next.adopt();
     expect((await next.run(ref)).outcome).toBe('completed');
@@ -352,18 +342,7 @@ describe('adoption', () => {
     void first.run(ref).catch(() => undefined);
     await eventually(() => has(ref, 'chat.delta'));
     first.close();
-    await store.append({
-      stream: conversationStream('c1'),
-      key: `cancel:${ref.turnId}.1`,
-      events: [
-        {
-          type: 'chat.cancelling',
-          turnId: ref.turnId,
-          attempt: 1,
-          payload: { step: 'requested', by: 'ann' },
-        },
-      ],
-    });
+    await recordCancel(ref);
     const second = newCustody();
     await second.adopt();
     expect(await second.run(ref)).toEqual({ outcome: 'cancelled', cause: 'ann' });
@@ -497,18 +476,7 @@ describe('adoption', () => {
     );
     first.close();
     const { approvalId } = asked.payload;
-    const at = new Date().toISOString();
-    await store.append({
-      stream: conversationStream('c1'),
-      events: [
-        {
-          type: 'approval.resolved',
-          turnId: ref.turnId,
-          attempt: 1,
-          payload: { approvalId, decision: 'allow', by: 'ann', at },
-        },
-      ],
-    });
+    await recordAllowed(ref, approvalId);
     // All at once, as in a power cut: the wrapper writes no exit code.
     for (const pid of under(ref)) process.kill(pid, 'SIGKILL');
     await eventually(() => under(ref).length === 0);
