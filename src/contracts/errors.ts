@@ -47,9 +47,14 @@ export const ERRORS = {
   request_id_reused: {
     status: 409,
     retryable: false,
-    message: 'This requestId was used with other content; take a new one.',
+    message: 'This id was used with other content; take a new one.',
   },
-  already_resolved: { status: 409, retryable: false, message: 'This approval has been answered.' },
+  already_resolved: {
+    status: 409,
+    retryable: false,
+    message:
+      'That has been decided already: the approval is answered, or the message waits no more.',
+  },
   not_retryable: {
     status: 409,
     retryable: false,

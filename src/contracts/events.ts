@@ -49,6 +49,17 @@ export const MessageStatus = Type.Union([
   Type.Literal('partial'),
   Type.Literal('discarded'),
 ]);
+export const ToolView = Type.Object({
+  toolCallId: Type.String(),
+  name: Type.String(),
+  input: Type.Unknown(),
+  status: Type.Union([
+    Type.Literal('running'),
+    Type.Literal('ok'),
+    Type.Literal('error'),
+    Type.Literal('denied'),
+  ]),
+});
 export const Decision = Type.Union([Type.Literal('allow'), Type.Literal('deny')]);
 export const Usage = Type.Object({
   inputTokens: Type.Number({ minimum: 0 }),
@@ -62,6 +73,49 @@ export const QueueItem = Type.Object({
   position: Type.Integer({ minimum: 0 }),
   /** 1 for a send; above 1 the item is a retry of an ended turn. */
   attempt: Type.Integer({ minimum: 1 }),
+  /** When it began to wait. */
+  at: Type.Optional(Timestamp),
+  /** How often its text was edited. */
+  edited: Type.Optional(Type.Integer({ minimum: 1 })),
+  /** It is offered to the running turn; what that does not take runs as a turn of its own. */
+  steer: Type.Optional(Type.Boolean()),
+  /** The user message that it replaces: everything from there on is cut when it starts. */
+  replaces: Type.Optional(Id),
+  /** It was there when the queue was held: it stays until it is released, promoted or removed. */
+  held: Type.Optional(Type.Literal(true)),
+  /** It interrupts, or was promoted: it gives way to no other conversation of the table. */
+  now: Type.Optional(Type.Literal(true)),
+});
+/** Where a fork came from; `messageId` null: the whole history. */
+export const ForkOrigin = Type.Object({
+  conversationId: Id,
+  messageId: Type.Union([Id, Type.Null()]),
+});
+/** What a list shows of a conversation beside its names: kept by the store, in the transaction that changes it. */
+const SUMMARY_ACTIVITY = {
+  state: ConversationState,
+  /** The last line that somebody wrote in it, at most 200 characters. */
+  lastLine: Type.String(),
+  /** User messages and assistant texts. */
+  messageCount: Type.Integer({ minimum: 0 }),
+  turnCount: Type.Integer({ minimum: 0 }),
+  queued: Type.Integer({ minimum: 0 }),
+  held: Type.Boolean(),
+  /** Approvals that wait for an answer. */
+  approvals: Type.Integer({ minimum: 0 }),
+  /** When something last happened in it. */
+  lastAt: Timestamp,
+};
+export const ConversationSummary = Type.Object({
+  conversationId: Id,
+  tableId: Type.Union([Id, Type.Null()]),
+  title: Type.String(),
+  archived: Type.Boolean(),
+  provider: Type.String(),
+  model: Type.Union([Type.String(), Type.Null()]),
+  createdAt: Timestamp,
+  forkedFrom: Type.Union([ForkOrigin, Type.Null()]),
+  ...SUMMARY_ACTIVITY,
 });
 
 /** type → payload. The one list: types, validation, OpenAPI and AsyncAPI come from it. */
@@ -72,6 +126,7 @@ export const EVENT_PAYLOADS = {
     provider: Type.String(),
     model: Type.Union([Type.String(), Type.Null()]),
     workspacePath: Type.String(),
+    forkedFrom: Type.Optional(ForkOrigin),
   }),
   'conversation.updated': Type.Object({
     title: Type.Optional(Type.String()),
@@ -80,16 +135,46 @@ export const EVENT_PAYLOADS = {
     model: Type.Optional(Type.Union([Type.String(), Type.Null()])),
     /** The turn host this conversation is pinned to. */
     host: Type.Optional(Type.String()),
+    /** Of the command that changed it. */
+    commandId: Type.Optional(Id),
   }),
-  'conversation.state': Type.Object({ state: ConversationState }),
+  /** In a table's stream with what its list shows; in a conversation's with the state alone. */
+  'conversation.state': Type.Object({
+    ...Type.Partial(Type.Object(SUMMARY_ACTIVITY)).properties,
+    state: ConversationState,
+  }),
   'message.created': Type.Object({
     messageId: Id,
     role: Type.Union([Type.Literal('user'), Type.Literal('system')]),
     content: Type.String(),
   }),
+  /** A row of another conversation, under a fresh id. */
+  'message.copied': Type.Object({
+    messageId: Id,
+    role: MessageRole,
+    kind: MessageKind,
+    content: Type.String(),
+    status: MessageStatus,
+    at: Timestamp,
+    tool: Type.Optional(ToolView),
+  }),
+  /** The rows after `messageId` (null: all rows) are cut: they stay readable, and the provider no longer knows of them. */
+  'history.cut': Type.Object({
+    messageId: Type.Union([Id, Type.Null()]),
+    by: Type.Union([Type.Literal('rollback'), Type.Literal('edit')]),
+    commandId: Type.Optional(Id),
+  }),
   'chat.queued': Type.Object({ position: Type.Integer({ minimum: 0 }) }),
   'chat.rejected': Type.Object({ code: Type.String(), message: Type.Optional(Type.String()) }),
-  'queue.changed': Type.Object({ queue: Type.Array(QueueItem) }),
+  'queue.changed': Type.Object({
+    queue: Type.Array(QueueItem),
+    /** All of it is held; absent: as before. */
+    held: Type.Optional(Type.Boolean()),
+    /** Of the command that changed it. */
+    commandId: Type.Optional(Id),
+  }),
+  /** The queued message of this requestId was taken by the running turn; that turn's end is its end. */
+  'chat.steered': Type.Object({ turnId: Id, attempt: Type.Integer({ minimum: 1 }) }),
   'chat.started': Type.Object({
     attempt: Type.Integer({ minimum: 1 }),
     provider: Type.String(),
@@ -174,6 +259,30 @@ export const EVENT_PAYLOADS = {
     /** Whether the provider may have acted: tools of this attempt that had started. */
     toolsStarted: Type.Optional(Type.Integer({ minimum: 0 })),
   }),
+  // From here on: a table's stream alone.
+  'table.created': Type.Object({
+    title: Type.String(),
+    workspacePath: Type.String(),
+    provider: Type.String(),
+    model: Type.Union([Type.String(), Type.Null()]),
+  }),
+  'table.updated': Type.Object({
+    title: Type.Optional(Type.String()),
+    commandId: Type.Optional(Id),
+  }),
+  /** A conversation is new in the table, or its names have changed. */
+  'conversation.listed': Type.Object({ conversation: ConversationSummary }),
+  /** It holds the table's slot from here on. */
+  'conversation.activated': Type.Object({
+    previous: Type.Union([Id, Type.Null()]),
+    reason: Type.Union([
+      Type.Literal('created'),
+      Type.Literal('user'),
+      Type.Literal('send'),
+      Type.Literal('queue'),
+    ]),
+    commandId: Type.Optional(Id),
+  }),
 } as const satisfies Record<string, TSchema>;
 
 export type EventType = keyof typeof EVENT_PAYLOADS;
@@ -218,4 +327,5 @@ export type ConversationStateName = Static<typeof ConversationState>;
 export type OutcomeName = Static<typeof Outcome>;
 export type PhaseName = Static<typeof Phase>;
 export type UsageValue = Static<typeof Usage>;
+export type ConversationSummaryValue = Static<typeof ConversationSummary>;
 export type QueueItemValue = Static<typeof QueueItem>;

@@ -2,6 +2,7 @@
 import { Type, type Static } from 'typebox';
 
 import { Decision, Id } from './events.ts';
+import { HoldQueueBody, UpdateQueuedBody } from './http.ts';
 import { WhenBusy } from './signals.ts';
 
 const closed = { additionalProperties: false };
@@ -18,6 +19,7 @@ export const CLIENT_FRAMES = {
           {
             lastSeq: Cursor,
             conversationId: Type.Optional(Id),
+            tableId: Type.Optional(Id),
             client: Type.Optional(Type.String({ maxLength: 256 })),
           },
           closed,
@@ -50,7 +52,11 @@ export const CLIENT_FRAMES = {
       conversationId: Id,
       requestId: Id,
       payload: Type.Object(
-        { content: Type.String({ minLength: 1 }), whenBusy: Type.Optional(WhenBusy) },
+        {
+          content: Type.String({ minLength: 1 }),
+          whenBusy: Type.Optional(WhenBusy),
+          replaces: Type.Optional(Id),
+        },
         closed,
       ),
     },
@@ -62,7 +68,71 @@ export const CLIENT_FRAMES = {
       conversationId: Id,
       requestId: Type.Optional(Id),
       turnId: Type.Optional(Id),
-      payload: Type.Optional(Type.Object({ turnId: Type.Optional(Id) }, closed)),
+      payload: Type.Optional(
+        Type.Object(
+          { turnId: Type.Optional(Id), holdQueue: Type.Optional(Type.Boolean()) },
+          closed,
+        ),
+      ),
+    },
+    closed,
+  ),
+  /** A hint: have the provider's process ready. Nothing is promised. */
+  'chat.warm': Type.Object(
+    {
+      type: Type.Literal('chat.warm'),
+      conversationId: Id,
+      requestId: Type.Optional(Id),
+      payload: Type.Optional(Type.Object({}, closed)),
+    },
+    closed,
+  ),
+  /** `requestId` is the queued message's. */
+  'queue.update': Type.Object(
+    {
+      type: Type.Literal('queue.update'),
+      conversationId: Id,
+      requestId: Id,
+      payload: UpdateQueuedBody,
+    },
+    closed,
+  ),
+  'queue.remove': Type.Object(
+    {
+      type: Type.Literal('queue.remove'),
+      conversationId: Id,
+      requestId: Id,
+      payload: Type.Optional(Type.Object({}, closed)),
+    },
+    closed,
+  ),
+  'queue.hold': Type.Object(
+    {
+      type: Type.Literal('queue.hold'),
+      conversationId: Id,
+      requestId: Type.Optional(Id),
+      payload: HoldQueueBody,
+    },
+    closed,
+  ),
+  /** `active`: the table's active conversation too, each time another becomes it. */
+  'table.subscribe': Type.Object(
+    {
+      type: Type.Literal('table.subscribe'),
+      tableId: Id,
+      requestId: Type.Optional(Id),
+      payload: Type.Optional(
+        Type.Object({ lastSeq: Cursor, active: Type.Optional(Type.Boolean()) }, closed),
+      ),
+    },
+    closed,
+  ),
+  'table.unsubscribe': Type.Object(
+    {
+      type: Type.Literal('table.unsubscribe'),
+      tableId: Id,
+      requestId: Type.Optional(Id),
+      payload: Type.Optional(Type.Object({}, closed)),
     },
     closed,
   ),
@@ -115,7 +185,9 @@ export const SERVER_FRAMES = {
     serverTime: Type.String(),
     limits: Type.Record(Type.String(), Type.Number()),
   }),
-  snapshot: Type.Unknown({ description: 'ConversationView' }),
+  snapshot: Type.Unknown({
+    description: 'ConversationView, or TableView in a frame with a tableId',
+  }),
   reset: Type.Object({ reason: Type.String() }),
   'caught-up': Type.Object({ seq: Type.Integer({ minimum: 0 }) }),
   'chat.accepted': Type.Object({}),
@@ -130,6 +202,7 @@ export type ServerFrameType = keyof typeof SERVER_FRAMES;
 export type ServerFrame = {
   type: ServerFrameType;
   conversationId?: string;
+  tableId?: string;
   requestId?: string;
   turnId?: string;
   payload?: unknown;

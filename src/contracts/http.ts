@@ -2,10 +2,18 @@
 import { Type, type Static } from 'typebox';
 
 import { ERRORS } from './errors.ts';
-import { Decision, Id, Outcome, Timestamp, Usage } from './events.ts';
-import { LIST_LIMIT, TITLE_LIMIT_CHARS } from './limits.ts';
+import {
+  ConversationSummary,
+  Decision,
+  Id,
+  Outcome,
+  QueueItem,
+  Timestamp,
+  Usage,
+} from './events.ts';
+import { LIST_LIMIT, SEARCH_QUERY_CHARS, TITLE_LIMIT_CHARS } from './limits.ts';
 import { WhenBusy } from './signals.ts';
-import { MessageView, Receipt, TurnView } from './view.ts';
+import { MessageView, Receipt, TableFacts, TurnView } from './view.ts';
 
 const closed = { additionalProperties: false };
 const Title = Type.String({ maxLength: TITLE_LIMIT_CHARS });
@@ -31,11 +39,92 @@ export const SendBody = Type.Object(
     requestId: Id,
     content: Type.String({ minLength: 1 }),
     whenBusy: Type.Optional(WhenBusy),
+    /** Edit and resend: the user message that this one replaces. */
+    replaces: Type.Optional(Id),
   },
   closed,
 );
+/** A send that waits while something runs: {@link SendBody} without its `whenBusy`. */
+export const EnqueueBody = Type.Object(
+  { requestId: Id, content: Type.String({ minLength: 1 }), replaces: Type.Optional(Id) },
+  closed,
+);
 export const CancelBody = Type.Object(
-  { turnId: Type.Optional(Id), requestId: Type.Optional(Id) },
+  {
+    turnId: Type.Optional(Id),
+    requestId: Type.Optional(Id),
+    /** What waits in the queue stays there, until it is released. */
+    holdQueue: Type.Optional(Type.Boolean()),
+  },
+  closed,
+);
+export const CreateTableBody = Type.Object(
+  {
+    tableId: Type.Optional(Id),
+    title: Type.Optional(Title),
+    workspacePath: Type.Optional(Type.String({ minLength: 1, maxLength: 4096 })),
+    provider: Type.Optional(ProviderId),
+    model: Type.Optional(Model),
+  },
+  closed,
+);
+export const PatchTableBody = Type.Object({ title: Title }, closed);
+export const NewChatBody = Type.Object(
+  {
+    conversationId: Type.Optional(Id),
+    title: Type.Optional(Title),
+    provider: Type.Optional(ProviderId),
+    model: Type.Optional(Model),
+  },
+  closed,
+);
+export const ActivateBody = Type.Object(
+  {
+    conversationId: Id,
+    whenBusy: Type.Optional(WhenBusy),
+  },
+  closed,
+);
+export const PatchConversationBody = Type.Object(
+  {
+    title: Type.Optional(Title),
+    archived: Type.Optional(Type.Boolean()),
+    provider: Type.Optional(ProviderId),
+    model: Type.Optional(Model),
+  },
+  { ...closed, minProperties: 1 },
+);
+/** One of the three: other text, another place (from 0), or to the front with a cancel of what runs. */
+export const UpdateQueuedBody = Type.Union([
+  Type.Object({ content: Type.String({ minLength: 1 }) }, closed),
+  Type.Object({ position: Type.Integer({ minimum: 0 }) }, closed),
+  Type.Object({ now: Type.Literal(true) }, closed),
+]);
+export const HoldQueueBody = Type.Object({ held: Type.Boolean() }, closed);
+export const ForkBody = Type.Object(
+  {
+    /** The last message that is copied; absent: all of them. */
+    messageId: Type.Optional(Id),
+    provider: Type.Optional(ProviderId),
+    model: Type.Optional(Model),
+    title: Type.Optional(Title),
+    conversationId: Type.Optional(Id),
+  },
+  closed,
+);
+/** The last message that stays; null: none does. */
+export const RollbackBody = Type.Object({ messageId: Type.Union([Id, Type.Null()]) }, closed);
+export const ConversationsQuery = Type.Object(
+  {
+    cursor: Type.Optional(Type.String({ maxLength: 256 })),
+    limit: Type.Optional(Type.Integer({ minimum: 1, maximum: LIST_LIMIT })),
+    /** `true`: only those; `any`: all; else only the others. */
+    archived: Type.Optional(
+      Type.Union([Type.Literal('true'), Type.Literal('false'), Type.Literal('any')]),
+    ),
+    /** Words, "phrases" and -exclusions, in titles and messages. */
+    q: Type.Optional(Type.String({ maxLength: SEARCH_QUERY_CHARS })),
+  },
   closed,
 );
 export const RetryBody = Type.Object({ requestId: Id }, closed);
@@ -78,6 +167,31 @@ export const MessagesAnswer = Type.Object({
   items: Type.Array(MessageView),
   nextCursor: NextCursor,
 });
+export const TablesAnswer = Type.Object({ items: Type.Array(TableFacts), nextCursor: NextCursor });
+/** What a search found in a conversation: the message, and the place in it with the words between \u0002 and \u0003. */
+const SearchMatch = Type.Object({
+  messageId: Type.Union([Id, Type.Null()], { description: 'null: it is the title' }),
+  snippet: Type.String(),
+});
+export const ConversationsAnswer = Type.Object({
+  items: Type.Array(
+    Type.Object({
+      ...ConversationSummary.properties,
+      match: Type.Optional(SearchMatch),
+    }),
+  ),
+  nextCursor: NextCursor,
+});
+export const QueueAnswer = Type.Object({
+  items: Type.Array(QueueItem),
+  held: Type.Boolean(),
+  /** A queue is one page. */
+  nextCursor: Type.Null(),
+});
+/** It was removed from the queue, and ends with one `chat.cancelled` without an attempt. */
+export const DequeuedAnswer = Type.Object({ requestId: Id, turnId: Id });
+/** 202: durable, and not recorded yet. */
+export const CommandAcceptedAnswer = Type.Object({ accepted: Type.Literal(true) });
 export const TurnsAnswer = Type.Object({ items: Type.Array(TurnView), nextCursor: NextCursor });
 /** Upwards; more exists while the last item's seq is below lastSeq. */
 export const EventsAnswer = Type.Object({
@@ -109,6 +223,7 @@ export const ProviderItem = Type.Object({
     approvals: Type.Boolean(),
     protocolCancel: Type.Boolean(),
     resume: Type.Boolean(),
+    steer: Type.Boolean(),
   }),
   problem: Type.Union([Type.String(), Type.Null()]),
 });
@@ -143,6 +258,15 @@ export const Problem = Type.Object({
 });
 
 export type CreateConversationBodyValue = Static<typeof CreateConversationBody>;
+export type CreateTableBodyValue = Static<typeof CreateTableBody>;
+export type NewChatBodyValue = Static<typeof NewChatBody>;
+export type ActivateBodyValue = Static<typeof ActivateBody>;
+export type PatchConversationBodyValue = Static<typeof PatchConversationBody>;
+export type UpdateQueuedBodyValue = Static<typeof UpdateQueuedBody>;
+export type ForkBodyValue = Static<typeof ForkBody>;
+export type ConversationsAnswerValue = Static<typeof ConversationsAnswer>;
+export type QueueAnswerValue = Static<typeof QueueAnswer>;
+export type DequeuedAnswerValue = Static<typeof DequeuedAnswer>;
 export type SendAnswerValue = Static<typeof SendAnswer>;
 export type ProviderItemValue = Static<typeof ProviderItem>;
 export type ReadyAnswerValue = Static<typeof ReadyAnswer>;

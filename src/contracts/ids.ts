@@ -44,6 +44,16 @@ export function conversationStream(conversationId: string): string {
   return `conversation:${conversationId}`;
 }
 
+/** Workflow Id of a table. Source: protocol.md section 7. */
+export function tableWorkflowId(tableId: string): string {
+  return `table:${tableId}`;
+}
+
+/** Key of a table's stream. */
+export function tableStream(tableId: string): string {
+  return `table:${tableId}`;
+}
+
 /** Append keys: unique in a stream; a repeated key writes nothing and answers with the first result. */
 export const appendKey = {
   created: (): string => 'created',
@@ -53,6 +63,14 @@ export const appendKey = {
   end: (turnId: string, attempt: number): string => `end:${attemptKey(turnId, attempt)}`,
   /** What the workflow decided after that end. */
   settled: (turnId: string, attempt: number): string => `settled:${attemptKey(turnId, attempt)}`,
+  /** What a command without a request changed: queue, title, history, a table. */
+  command: (commandId: string): string => `command:${commandId}`,
+  /** A queued message that a running turn has taken. */
+  steered: (requestId: string): string => `steered:${requestId}`,
+  /** A new conversation became its table's active one. */
+  newConversation: (conversationId: string): string => `new:${conversationId}`,
+  /** The slot moved by itself; `freshId` makes it unique. */
+  moved: (freshId: string): string => `moved:${freshId}`,
   /** What a workflow decided that began from the store's state; `freshId` makes it unique. */
   resumed: (freshId: string): string => `resumed:${freshId}`,
 };

@@ -6,14 +6,30 @@ export const BODY_LIMIT_BYTES = 16 * 1024 * 1024;
 export const FRAME_LIMIT_BYTES = 16 * 1024 * 1024;
 /** Largest prompt, in UTF-8 bytes. A Temporal payload ends at 2 MiB and a history at 50 MiB; half a MiB leaves a hundred such sends a run. */
 export const PROMPT_LIMIT_BYTES = 512 * 1024;
+/** The same as JSON text, in which a control character takes six bytes: a Temporal payload ends at 2 MiB. */
+export const PROMPT_LIMIT_JSON_BYTES = 1024 * 1024;
 /** Largest title, in characters. */
 export const TITLE_LIMIT_CHARS = 200;
 /** Deepest nesting of a JSON body: none of our shapes needs more than 5. */
 export const JSON_DEPTH_LIMIT = 32;
 /** Most sends that may wait in one conversation (W2). */
 export const QUEUE_LIMIT = 64;
+/** Conversations in one table's snapshot. */
+export const TABLE_PAGE = 100;
+/** Longest last line that a list shows, in characters. */
+export const LAST_LINE_CHARS = 200;
+/** Longest title that is made from a first message, in characters. */
+export const MADE_TITLE_CHARS = 80;
+/** How much of a message can be found by search: a text is taken apart in the transaction that closes it. */
+export const SEARCH_TEXT_CHARS = 256 * 1024;
+/** Longest search query, in characters. */
+export const SEARCH_QUERY_CHARS = 512;
+/** How long the pieces (deltas) of turns that have ended are kept, beside those of the last one. */
+export const REPLAY_WINDOW_MS = 3_600_000;
+/** Most of a conversation's history that is given as text to a provider's new session. */
+export const HISTORY_TEXT_BYTES = 128 * 1024;
 /** Most bytes of prompts that may wait in one conversation: `queue.changed` carries them all. */
-export const QUEUE_LIMIT_BYTES = 4 * 1024 * 1024;
+export const QUEUE_LIMIT_BYTES = 1024 * 1024;
 /** Requests the workflow remembers by itself; older ones are answered by the store. Carried over Continue-As-New. */
 export const RECENT_REQUESTS = 256;
 /** Messages in one snapshot or page. */
@@ -54,3 +70,5 @@ export const TURN_ACTIVITY_LIMIT_MS = 30 * 24 * 3_600_000;
  * Task that takes longer than its timeout (10 s) is given out again: with long histories that never ends. Found by torture.
  */
 export const HISTORY_EVENTS_LIMIT = 600;
+/** Past this a conversation continues as new in mid-turn too: a history ends at 50 MiB, and one Signal may bring a MiB. */
+export const HISTORY_LIMIT_BYTES = 8 * 1024 * 1024;

@@ -1,6 +1,6 @@
 /** Names on the Temporal side of the surface. Source: protocol.md section 7. No TypeBox here. */
 
-import { conversationWorkflowId } from './ids.ts';
+import { conversationWorkflowId, tableWorkflowId } from './ids.ts';
 
 /** Task Queue of the workflows. */
 export const WORKFLOW_TASK_QUEUE = 'holdfast';
@@ -11,7 +11,7 @@ export function hostTaskQueue(host: string): string {
   return `turns.${host}`;
 }
 
-export const WORKFLOW_TYPE = { conversation: 'conversation' } as const;
+export const WORKFLOW_TYPE = { conversation: 'conversation', table: 'table' } as const;
 
 /**
  * With what a conversation's workflow is started, by whomever: it never ends by itself, and after an operator has terminated
@@ -29,15 +29,41 @@ export function conversationWorkflowOptions(
   } as const;
 }
 
+/** As {@link conversationWorkflowOptions}, of a table. */
+export function tableWorkflowOptions(tableId: string, taskQueue: string = WORKFLOW_TASK_QUEUE) {
+  return {
+    workflowId: tableWorkflowId(tableId),
+    taskQueue,
+    workflowIdConflictPolicy: 'USE_EXISTING',
+    workflowIdReusePolicy: 'ALLOW_DUPLICATE',
+  } as const;
+}
+
 export const SIGNAL = {
   send: 'send',
   cancel: 'cancel',
   retry: 'retry',
   resolveApproval: 'resolveApproval',
+  updateQueued: 'updateQueued',
+  removeQueued: 'removeQueued',
+  holdQueue: 'holdQueue',
+  rollback: 'rollback',
+  updateConversation: 'updateConversation',
   /** From the turn host, not from people: a turn's provider is silent, or no longer. */
   quiet: 'quiet',
   /** From the worker: the store's state is another than the workflow's. */
   reopen: 'reopen',
+} as const;
+
+/** Signals of a table's workflow. */
+export const TABLE_SIGNAL = {
+  newConversation: 'newConversation',
+  activate: 'activate',
+  updateTable: 'updateTable',
+  /** From its conversations, not from people. */
+  wantSlot: 'wantSlot',
+  /** Something may have to be decided: a turn has ended while others wait, or nobody has looked for long. */
+  look: 'look',
 } as const;
 
 export const QUERY = { snapshot: 'snapshot' } as const;

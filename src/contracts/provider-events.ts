@@ -45,6 +45,8 @@ export type ProviderReport =
   | { type: 'approval.gone'; approvalId: string; reason: string }
   | { type: 'retrying'; attempt: number; delayMs: number; status: string }
   | { type: 'usage'; usage: TurnUsage }
+  /** The provider has taken a message into the running turn; `id` is the one that `steer` was called with. */
+  | { type: 'steered'; id: string }
   | { type: 'notice'; code: string; text: string }
   /** The turn's one terminal report; `usage` is this turn's. */
   | { type: 'end'; end: ProviderOutcome; usage?: TurnUsage };
@@ -54,6 +56,8 @@ export type TurnPrompt = {
   /** `<turnId>.<attempt>`; drivers may use it as their frame id. */
   attemptKey: string;
   content: string;
+  /** What was said before, as text, for a session that does not know it (a fork, after a cut, another provider). */
+  history?: string;
 };
 
 /**
@@ -69,6 +73,8 @@ export interface ProviderDriver {
   begin(prompt: TurnPrompt): string[];
   /** One complete stdout line, without its newline. */
   line(line: string): ProviderReport[];
+  /** The frames that offer a message to the running turn; empty when the provider takes none, or nothing runs. */
+  steer?(message: { id: string; content: string }): string[];
   /** The frames of a cooperative cancel of the running turn; empty when the provider has none. */
   cancel(): string[];
   /** The frames that answer an open approval; empty when that approval is not open. */
@@ -84,6 +90,8 @@ export type ProviderCapabilities = {
   protocolCancel: boolean;
   /** Can continue an earlier session in a new process. */
   resume: boolean;
+  /** Takes a message into a running turn, and says when it has. */
+  steer: boolean;
 };
 
 export type ProviderLookup =

@@ -6,7 +6,7 @@
  */
 import { Type, type Static } from 'typebox';
 
-import { ConversationState, Decision, Id, QueueItem } from './events.ts';
+import { ConversationState, Decision, ForkOrigin, Id, QueueItem } from './events.ts';
 
 export const WhenBusy = Type.Union([
   Type.Literal('queue'),
@@ -19,11 +19,37 @@ export const SendSignal = Type.Object({
   requestId: Id,
   content: Type.String({ minLength: 1 }),
   whenBusy: Type.Optional(WhenBusy),
+  /** Edit and resend: the user message that this one replaces. It and everything after it is cut when this one starts. */
+  replaces: Type.Optional(Id),
 });
 export const CancelSignal = Type.Object({
   turnId: Type.Optional(Id),
   /** Who asked; shown in `chat.cancelled`. */
   by: Type.Optional(Type.String({ maxLength: 64 })),
+  /** What waits in the queue stays there, until it is released. */
+  holdQueue: Type.Optional(Type.Boolean()),
+});
+/** One of the three: other text, another place, or to the front with a cancel of what runs. */
+export const UpdateQueuedSignal = Type.Object({
+  commandId: Id,
+  requestId: Id,
+  content: Type.Optional(Type.String({ minLength: 1 })),
+  position: Type.Optional(Type.Integer({ minimum: 0 })),
+  now: Type.Optional(Type.Literal(true)),
+});
+export const RemoveQueuedSignal = Type.Object({ commandId: Id, requestId: Id });
+export const HoldQueueSignal = Type.Object({ commandId: Id, held: Type.Boolean() });
+/** `messageId`: the last message that stays; null: none does. */
+export const RollbackSignal = Type.Object({
+  commandId: Id,
+  messageId: Type.Union([Id, Type.Null()]),
+});
+export const UpdateConversationSignal = Type.Object({
+  commandId: Id,
+  title: Type.Optional(Type.String()),
+  archived: Type.Optional(Type.Boolean()),
+  provider: Type.Optional(Type.String()),
+  model: Type.Optional(Type.Union([Type.String(), Type.Null()])),
 });
 export const RetrySignal = Type.Object({ turnId: Id, requestId: Type.Optional(Id) });
 export const ResolveApprovalSignal = Type.Object({
@@ -50,8 +76,47 @@ export const ConversationInput = Type.Object({
       provider: Type.String(),
       model: Type.Union([Type.String(), Type.Null()]),
       workspacePath: Type.String(),
+      /** It begins with copies of that conversation's rows, up to and with that message; null: all of them. */
+      fork: Type.Optional(ForkOrigin),
     }),
   ),
+});
+
+/** What starts (or starts again) a table's workflow. */
+export const TableInput = Type.Object({
+  tableId: Id,
+  create: Type.Optional(
+    Type.Object({
+      title: Type.String(),
+      workspacePath: Type.String(),
+      provider: Type.String(),
+      model: Type.Union([Type.String(), Type.Null()]),
+    }),
+  ),
+});
+/** New chat. Taken twice it is done once: by its conversationId. */
+export const NewConversationSignal = Type.Object({
+  conversationId: Id,
+  title: Type.String(),
+  provider: Type.String(),
+  model: Type.Union([Type.String(), Type.Null()]),
+});
+export const ActivateSignal = Type.Object({
+  commandId: Id,
+  conversationId: Id,
+  whenBusy: Type.Optional(
+    Type.Union([Type.Literal('queue'), Type.Literal('reject'), Type.Literal('interrupt')]),
+  ),
+});
+export const UpdateTableSignal = Type.Object({ commandId: Id, title: Type.String() });
+/** From a conversation: something waits in it, and the slot is elsewhere or occupied. Says "look": what it wants is in the store. */
+export const WantSlotSignal = Type.Object({ conversationId: Id, interrupt: Type.Boolean() });
+
+/** Answer of a table's `snapshot` query. */
+export const TableWorkflowSnapshot = Type.Object({
+  tableId: Id,
+  activeConversationId: Type.Union([Id, Type.Null()]),
+  inWords: Type.String(),
 });
 
 /** Answer of the `snapshot` query: the state the workflow owns, for operators. The transcript is in the log. */
@@ -68,6 +133,7 @@ export const WorkflowSnapshot = Type.Object({
     Type.Null(),
   ]),
   queue: Type.Array(QueueItem),
+  held: Type.Boolean(),
   host: Type.Union([Type.String(), Type.Null()]),
   inWords: Type.String(),
 });
@@ -75,6 +141,17 @@ export const WorkflowSnapshot = Type.Object({
 export type WhenBusyName = Static<typeof WhenBusy>;
 export type SendSignalValue = Static<typeof SendSignal>;
 export type CancelSignalValue = Static<typeof CancelSignal>;
+export type UpdateQueuedSignalValue = Static<typeof UpdateQueuedSignal>;
+export type RemoveQueuedSignalValue = Static<typeof RemoveQueuedSignal>;
+export type HoldQueueSignalValue = Static<typeof HoldQueueSignal>;
+export type RollbackSignalValue = Static<typeof RollbackSignal>;
+export type UpdateConversationSignalValue = Static<typeof UpdateConversationSignal>;
+export type TableInputValue = Static<typeof TableInput>;
+export type NewConversationSignalValue = Static<typeof NewConversationSignal>;
+export type ActivateSignalValue = Static<typeof ActivateSignal>;
+export type UpdateTableSignalValue = Static<typeof UpdateTableSignal>;
+export type WantSlotSignalValue = Static<typeof WantSlotSignal>;
+export type TableWorkflowSnapshotValue = Static<typeof TableWorkflowSnapshot>;
 export type RetrySignalValue = Static<typeof RetrySignal>;
 export type ResolveApprovalSignalValue = Static<typeof ResolveApprovalSignal>;
 export type QuietSignalValue = Static<typeof QuietSignal>;

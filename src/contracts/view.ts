@@ -3,6 +3,7 @@ import { Type, type Static } from 'typebox';
 
 import {
   ConversationState,
+  ConversationSummary,
   Decision,
   Id,
   MessageKind,
@@ -12,22 +13,11 @@ import {
   Phase,
   QueueItem,
   Timestamp,
+  ToolView,
   Usage,
 } from './events.ts';
 
 const NullableString = Type.Union([Type.String(), Type.Null()]);
-
-export const ToolView = Type.Object({
-  toolCallId: Type.String(),
-  name: Type.String(),
-  input: Type.Unknown(),
-  status: Type.Union([
-    Type.Literal('running'),
-    Type.Literal('ok'),
-    Type.Literal('error'),
-    Type.Literal('denied'),
-  ]),
-});
 
 /** A row of the transcript. A tool row's `content` is its output (so far, while `open`). */
 export const MessageView = Type.Object({
@@ -40,6 +30,8 @@ export const MessageView = Type.Object({
   status: MessageStatus,
   at: Timestamp,
   tool: Type.Optional(ToolView),
+  /** It was cut from the history (rollback, or an edit of an earlier message), and stays readable. */
+  cut: Type.Optional(Type.Literal(true)),
 });
 
 export const ActiveTurn = Type.Object({
@@ -77,10 +69,40 @@ export const ConversationView = Type.Object({
     description: 'messageId → text so far of each open segment; that row’s own content is empty',
   }),
   queue: Type.Array(QueueItem),
+  /** What waits in the queue stays there until it is released. */
+  held: Type.Boolean(),
   approvals: Type.Array(ApprovalView),
   usage: Usage,
   hasOlder: Type.Boolean(),
   lastSeq: Type.Integer({ minimum: 0 }),
+});
+
+/** A table without what is in it. */
+export const TableFacts = Type.Object({
+  tableId: Id,
+  title: Type.String(),
+  workspacePath: Type.String(),
+  provider: Type.String(),
+  model: NullableString,
+  activeConversationId: Type.Union([Id, Type.Null()]),
+  createdAt: Timestamp,
+});
+
+/**
+ * The snapshot of a table's stream: its newest conversations first, by `lastAt`; archived ones are not among them.
+ * `snapshot ⊕ events after its lastSeq` = the whole stream folded.
+ */
+export const TableView = Type.Object({
+  ...TableFacts.properties,
+  conversations: Type.Array(ConversationSummary),
+  hasOlder: Type.Boolean(),
+  lastSeq: Type.Integer({ minimum: 0 }),
+});
+
+/** Everything a client needs to show a table, from one read: subscribe to both streams after their `lastSeq`. */
+export const TableWithActive = Type.Object({
+  table: TableView,
+  active: Type.Union([ConversationView, Type.Null()]),
 });
 
 export const AttemptView = Type.Object({
@@ -117,6 +139,9 @@ export const Receipt = Type.Object({
   code: Type.Optional(Type.String()),
 });
 
+export type TableFactsValue = Static<typeof TableFacts>;
+export type TableViewValue = Static<typeof TableView>;
+export type TableWithActiveValue = Static<typeof TableWithActive>;
 export type ConversationViewValue = Static<typeof ConversationView>;
 export type MessageViewValue = Static<typeof MessageView>;
 export type ActiveTurnValue = Static<typeof ActiveTurn>;

@@ -7,6 +7,7 @@
  *  2 The view given is never changed; what an event did not touch is shared with the new view.
  *  3 The rows, once no turn is open, are those that `projection.ts` keeps in the store.
  *  4 An unknown event type moves `lastSeq` and nothing else; so does an end of what is not the running attempt.
+ *  5 A view may be a page (`hasOlder`): it becomes the same page of the whole fold, whatever it does not show.
  */
 import type { Event, PhaseName } from '../contracts/events.ts';
 import type {
@@ -15,6 +16,7 @@ import type {
   ConversationViewValue,
   MessageViewValue,
 } from '../contracts/view.ts';
+import { copiedRow, heldAfter } from './projection.ts';
 import { addUsage } from './segments.ts';
 
 /** The view of a conversation of which no event is known. */
@@ -32,6 +34,7 @@ export function emptyView(conversationId: string): ConversationViewValue {
     activeTurn: null,
     overlays: {},
     queue: [],
+    held: false,
     approvals: [],
     usage: { inputTokens: 0, outputTokens: 0 },
     hasOlder: false,
@@ -93,14 +96,23 @@ function fold(draft: Draft, event: Event): void {
     case 'conversation.state':
       view.state = event.payload.state;
       break;
-    case 'queue.changed':
-      view.queue = event.payload.queue;
+    case 'queue.changed': {
+      const { queue, held } = event.payload;
+      view.queue = queue;
+      view.held = heldAfter(queue, held) ?? view.held;
       break;
+    }
     case 'message.created': {
       const { messageId, role, content } = event.payload;
       addRow(draft, event, { messageId, role, kind: 'text', content, status: 'complete' });
       break;
     }
+    case 'message.copied':
+      messagesOf(draft).push(copiedRow(event.payload));
+      break;
+    case 'history.cut':
+      cutAfter(draft, event.payload.messageId);
+      break;
     case 'chat.started':
       startTurn(draft, event);
       break;
@@ -291,6 +303,18 @@ function addRow(
   const { turnId = null, attempt = null, at } = event;
   const base = { messageId, role, kind, turnId, attempt, content, status, at };
   messagesOf(draft).push(tool === undefined ? base : { ...base, tool });
+}
+
+/** Marks the rows after that message; null: all rows. What a page does not show is older than the page. */
+function cutAfter(draft: Draft, messageId: string | null): void {
+  const { view } = draft;
+  const index =
+    messageId === null ? -1 : view.messages.findLastIndex((row) => row.messageId === messageId);
+  if (messageId !== null && index === -1 && !view.hasOlder) return;
+  for (let cut = index + 1; cut < view.messages.length; cut += 1) {
+    const row = view.messages[cut];
+    if (row !== undefined && row.cut === undefined) messagesOf(draft)[cut] = { ...row, cut: true };
+  }
 }
 
 /** Gives a segment's row its content and status, once, and drops its overlay. */

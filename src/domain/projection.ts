@@ -1,17 +1,20 @@
 /**
  * Which rows an event changes: the projections that the store keeps beside the log, in the same transaction.
  *
- * Rules (design.md section 7): user, tool and system rows at once; an assistant row when its segment starts,
+ * Rules (docs/model.md): user, tool and system rows at once; an assistant row when its segment starts,
  * its content once, when it ends; no write for a delta. What is open (overlays, live tool output, phase,
  * approvals of the running turn) is not projected: a snapshot folds the running turn's events (`fold.ts`).
  */
 import type {
   ConversationStateName,
+  ConversationSummaryValue,
   Event,
+  EventPayloads,
   OutcomeName,
   QueueItemValue,
   UsageValue,
 } from '../contracts/events.ts';
+import { LAST_LINE_CHARS } from '../contracts/limits.ts';
 import type { MessageViewValue } from '../contracts/view.ts';
 
 export type Change =
@@ -22,7 +25,9 @@ export type Change =
       provider: string;
       model: string | null;
       workspacePath: string;
+      forkedFrom: ConversationSummaryValue['forkedFrom'];
     }
+  /** Another provider than before has no session here: the recorded one is forgotten. */
   | {
       type: 'conversation.update';
       set: {
@@ -34,8 +39,12 @@ export type Change =
         state?: ConversationStateName;
       };
     }
-  | { type: 'queue.set'; queue: QueueItemValue[] }
+  /** `held` null: as it was. */
+  | { type: 'queue.set'; queue: QueueItemValue[]; held: boolean | null }
   | { type: 'message.insert'; message: MessageViewValue }
+  /** The rows after that message, null: all, are no longer part of what the provider knows: its session is forgotten. */
+  | { type: 'messages.cut'; messageId: string | null }
+  | { type: 'request.steered'; requestId: string; turnId: string; attempt: number }
   | {
       type: 'message.update';
       messageId: string;
@@ -77,19 +86,49 @@ export type Change =
       by: string;
     };
 
-/** The changes of one stored event, in order. An event of an unknown type changes nothing. */
+/** What a table's own events change; what its conversations do is told in its stream and changes nothing there. */
+export type TableChange =
+  | {
+      type: 'table.insert';
+      title: string;
+      workspacePath: string;
+      provider: string;
+      model: string | null;
+    }
+  | { type: 'table.update'; title: string }
+  | { type: 'table.activate'; conversationId: string };
+
+/** The changes of one stored event of a conversation, in order. An event of an unknown type changes nothing. */
 export function project(event: Event): Change[] {
   const turnId = event.turnId ?? '';
   const attempt = event.attempt ?? 1;
   switch (event.type) {
     case 'conversation.created':
-      return [{ type: 'conversation.insert', ...event.payload }];
-    case 'conversation.updated':
-      return [{ type: 'conversation.update', set: event.payload }];
+      return [
+        {
+          type: 'conversation.insert',
+          ...event.payload,
+          forkedFrom: event.payload.forkedFrom ?? null,
+        },
+      ];
+    case 'conversation.updated': {
+      const { commandId: _, ...set } = event.payload;
+      return [{ type: 'conversation.update', set }];
+    }
     case 'conversation.state':
       return [{ type: 'conversation.update', set: { state: event.payload.state } }];
-    case 'queue.changed':
-      return [{ type: 'queue.set', queue: event.payload.queue }];
+    case 'queue.changed': {
+      const { queue, held } = event.payload;
+      return [{ type: 'queue.set', queue, held: heldAfter(queue, held) }];
+    }
+    case 'message.copied':
+      return [{ type: 'message.insert', message: copiedRow(event.payload) }];
+    case 'history.cut':
+      return [{ type: 'messages.cut', messageId: event.payload.messageId }];
+    case 'chat.steered':
+      return event.requestId === undefined
+        ? []
+        : [{ type: 'request.steered', requestId: event.requestId, ...event.payload }];
     case 'message.created':
       return [
         {
@@ -195,4 +234,58 @@ function ended(event: Event, outcome: OutcomeName, cause: string | null): Change
   // A queued send that was removed ends with `chat.cancelled` and no attempt: there is no row to close.
   if (event.turnId === undefined || event.attempt === undefined) return [];
   return [{ type: 'attempt.end', turnId: event.turnId, attempt: event.attempt, outcome, cause }];
+}
+
+/** The row of `message.copied`: with its own time, and of no turn here. */
+export function copiedRow(payload: EventPayloads['message.copied']): MessageViewValue {
+  const { messageId, role, kind, content, status, at, tool } = payload;
+  const row = { messageId, role, kind, turnId: null, attempt: null, content, status, at };
+  return tool === undefined ? row : { ...row, tool };
+}
+
+/** Whether a queue is held after `queue.changed`; null: as before. An empty queue holds nothing. */
+export function heldAfter(
+  queue: readonly QueueItemValue[],
+  held: boolean | undefined,
+): boolean | null {
+  return queue.length === 0 ? false : (held ?? null);
+}
+
+/** The changes of one stored event of a table's stream. */
+export function projectTable(event: Event): TableChange[] {
+  switch (event.type) {
+    case 'table.created': {
+      const { title, workspacePath, provider, model } = event.payload;
+      return [{ type: 'table.insert', title, workspacePath, provider, model }];
+    }
+    case 'table.updated': {
+      const { title } = event.payload;
+      return title === undefined ? [] : [{ type: 'table.update', title }];
+    }
+    case 'conversation.activated':
+      return event.conversationId === undefined
+        ? []
+        : [{ type: 'table.activate', conversationId: event.conversationId }];
+    default:
+      return [];
+  }
+}
+
+/** What a list shows of a text: its last line with anything in it, cut to {@link LAST_LINE_CHARS}. */
+export function lastLineOf(text: string): string {
+  let end = text.length;
+  while (end > 0) {
+    const start = text.lastIndexOf('\n', end - 1) + 1;
+    const line = text.slice(start, end).trim();
+    if (line !== '') return cutTo(line, LAST_LINE_CHARS);
+    end = start - 1;
+  }
+  return '';
+}
+
+/** Not through the middle of a character. */
+function cutTo(line: string, limit: number): string {
+  if (line.length <= limit) return line;
+  const last = line.charCodeAt(limit - 1);
+  return line.slice(0, last >= 0xd800 && last <= 0xdbff ? limit - 1 : limit);
 }

@@ -2,13 +2,14 @@
  * From what a driver reports to events of the log: segments, tools, approvals, and the attempt's one end.
  *
  * Invariants:
- *  1 At most one segment is open; a tool, another segment and the attempt's end close it (L5: `partial` when the
- *    attempt did not complete, with the text that was delivered).
+ *  1 At most one segment is open; a tool, another segment, a message that the turn takes in and the attempt's end close it
+ *    (L5: `partial` when the attempt did not complete, with the text that was delivered).
  *  2 Each `assistant.segment.started` is followed, before the attempt's end, by exactly one `.ended`, or by one
  *    `.discarded` instead; one that was ended may still be discarded, once. Likewise each `tool.start` gets exactly one
  *    `tool.end`, each `approval.requested` exactly one `approval.resolved`.
  *  3 Message ids depend on nothing but the order of reports: a recorder rebuilt from the spool gives the same (F2).
  *  4 After the end nothing is recorded, and the end is one event (A1, C1: the one the provider really reached).
+ *  5 A message is recorded as taken at most once, and only one that was offered.
  */
 import type { NewEvent, PhaseName, UsageValue } from '../contracts/events.ts';
 import { isId, providerMessageId } from '../contracts/ids.ts';
@@ -68,6 +69,8 @@ export type Recording = {
   endedTools: Set<string>;
   openApprovals: Set<string>;
   closedApprovals: Set<string>;
+  /** Messages that were offered to the running turn and that it has not taken: requestId → content. */
+  offered: Map<string, string>;
   toolsStarted: number;
   usage: UsageValue | null;
   ended: boolean;
@@ -92,6 +95,7 @@ export function newRecording({ turnId, attempt, requestId, now }: RecordingScope
     endedTools: new Set(),
     openApprovals: new Set(),
     closedApprovals: new Set(),
+    offered: new Map(),
     toolsStarted: 0,
     usage: null,
     ended: false,
@@ -182,6 +186,8 @@ export function record(recording: Recording, report: ProviderReport): NewEvent[]
     }
     case 'usage':
       return recordUsage(recording, report.usage);
+    case 'steered':
+      return recordSteered(recording, report.id);
     case 'notice':
       return [{ type: 'notice', ...place, payload: { code: report.code, text: report.text } }];
     case 'end':
@@ -216,6 +222,17 @@ export function resolveApproval(
   return recording.ended
     ? []
     : closeApproval(recording, answer.approvalId, answer.decision, answer.by);
+}
+
+/**
+ * Notes a message that is offered to the provider under its requestId; records nothing, for only the provider's word
+ * makes it a message of this turn. Whoever offers one calls this first, also when it rebuilds a recording from the spool.
+ */
+export function offerMessage(
+  recording: Recording,
+  { requestId, content }: { requestId: string; content: string },
+): void {
+  if (!recording.ended) recording.offered.set(requestId, content);
 }
 
 /** What the attempt is waiting for, by what is open. The same rule as the fold's (`fold.ts`). */
@@ -432,6 +449,24 @@ function closeApproval(
   recording.closedApprovals.add(approvalId);
   const payload = { approvalId, decision, by, at: recording.now() };
   return [{ type: 'approval.resolved', ...recording.place, payload }];
+}
+
+/** The message becomes one of the running turn, under its own requestId. Nothing when it was not offered, or was taken before. */
+function recordSteered(recording: Recording, requestId: string): NewEvent[] {
+  const content = recording.offered.get(requestId);
+  if (content === undefined) return [];
+  recording.offered.delete(requestId);
+  const { turnId, attempt } = recording.place;
+  const place = { turnId, attempt, requestId };
+  return [
+    ...closeSegment(recording, 'complete'),
+    {
+      type: 'message.created',
+      ...place,
+      payload: { messageId: nextMessageId(recording), role: 'user', content },
+    },
+    { type: 'chat.steered', ...place, payload: { turnId, attempt } },
+  ];
 }
 
 function recordUsage(recording: Recording, increment: TurnUsage): NewEvent[] {

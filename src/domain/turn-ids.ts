@@ -23,8 +23,8 @@ export function promptMessageId(turnId: string): string {
   return `m${turnId.slice(1)}`;
 }
 
-/** Four lanes of multiply and xor over the code units, mixed at the end (cyrb128). */
-function hash128(text: string): string {
+/** 32 hexadecimal digits that follow from the text. Four lanes of multiply and xor over the code units, mixed at the end (cyrb128). */
+export function hash128(text: string): string {
   let [a, b, c, d] = [0x6b_2d_a5_97, 0xb2_8e_ab_1d, 0xa0_50_70_cd, 0x5f_8d_2f_3b];
   for (let index = 0; index < text.length; index += 1) {
     const unit = text.charCodeAt(index);

@@ -12,13 +12,16 @@ import {
 import {
   apply,
   type Command,
+  type CommandSignal,
   type ConversationModel,
   decide,
   describe as inWords,
+  type DecisionContext,
   newConversation,
   parseApprovalSignal,
   parseSignal,
   refuseContent,
+  type Replaced,
   retryRequestId,
   utf8Bytes,
 } from '../../src/domain/conversation.ts';
@@ -69,12 +72,16 @@ const retry = (
   turn: { lastAttempt: 1, outcome, content: 'first' },
 });
 
-const decideOn = (model: ConversationModel, command: Command) =>
-  decide(deepFreeze(model), command, context);
+const decideOn = (
+  model: ConversationModel,
+  command: Command,
+  more: Partial<DecisionContext> = {},
+) => decide(deepFreeze(model), command, { ...context, ...more });
 
 const startedEvents = (
   scope: { turnId: string; attempt: number; requestId: string },
   content: string | null,
+  messageId = 'new-message',
 ): NewEvent[] => [
   ...(content === null
     ? []
@@ -83,7 +90,7 @@ const startedEvents = (
           type: 'message.created' as const,
           turnId: scope.turnId,
           requestId: scope.requestId,
-          payload: { messageId: 'new-message', role: 'user' as const, content },
+          payload: { messageId, role: 'user' as const, content },
         },
       ]),
   {
@@ -120,11 +127,13 @@ const queuedAt = (n: number): NewEvent => ({
   requestId: 'r9',
   payload: { position: n },
 });
-const item = (n: number): QueueItemValue => ({
+const item = (n: number, more: Partial<QueueItemValue> = {}): QueueItemValue => ({
   requestId: 'r9',
   turnId: 'new-turn',
   content: 'hello',
   attempt: 1,
+  at: now,
+  ...more,
   position: n,
 });
 const queued = (n: number) => ({
@@ -138,6 +147,22 @@ const queued = (n: number) => ({
 const queueChanged = (...queue: QueueItemValue[]): NewEvent => ({
   type: 'queue.changed',
   payload: { queue },
+});
+
+/** What the store knows of the message that a send replaces. */
+function replaced(more: Partial<Replaced> = {}): Replaced {
+  return { messageId: 'm5', found: true, previousMessageId: 'm4', ...more };
+}
+const notice: NewEvent = {
+  type: 'notice',
+  turnId: 'new-turn',
+  requestId: 'r9',
+  payload: { code: 'steer_queued', text: expect.stringContaining('waits') as string },
+};
+const cut = (messageId: string | null, scope: { turnId: string; requestId: string }): NewEvent => ({
+  type: 'history.cut',
+  ...scope,
+  payload: { messageId, by: 'edit' },
 });
 
 const queueOf = (count: number, content: string): QueueItemValue[] =>
@@ -189,19 +214,23 @@ describe('conversation: send', () => {
     });
   });
 
-  it('steer waits too, and says that it does', () => {
+  it('steer waits too, marked, and is offered to the running turn', () => {
     expect(decideOn(busy, send({ whenBusy: 'steer' }))).toStrictEqual({
       key: 'request:r9',
-      events: [
-        queuedAt(1),
-        queueChanged(waiting, item(1)),
-        {
-          type: 'notice',
-          turnId: 'new-turn',
-          requestId: 'r9',
-          payload: { code: 'steer_queued', text: expect.stringContaining('waits') as string },
-        },
-      ],
+      events: [queuedAt(1), queueChanged(waiting, item(1, { steer: true }))],
+      request: queued(1),
+      effects: [{ type: 'steer', turnId: 't1', attempt: 1, requestId: 'r9', content: 'hello' }],
+    });
+  });
+
+  it.each<[string, ConversationModel, Partial<Extract<Command, { type: 'send' }>>]>([
+    ['the turn is being cancelled', { ...cancelling, queue: [waiting] }, {}],
+    ['it replaces an earlier message', busy, { replaces: replaced() }],
+  ])('steer waits unmarked, and says so, where %s', (_why, model, more) => {
+    const replaces = more.replaces === undefined ? {} : { replaces: 'm5' };
+    expect(decideOn(model, send({ whenBusy: 'steer', ...more }))).toStrictEqual({
+      key: 'request:r9',
+      events: [queuedAt(1), queueChanged(waiting, item(1, replaces)), notice],
       request: queued(1),
       effects: [],
     });
@@ -212,7 +241,7 @@ describe('conversation: send', () => {
       key: 'request:r9',
       events: [
         queuedAt(0),
-        queueChanged(item(0), { ...waiting, position: 1 }),
+        queueChanged(item(0, { now: true }), { ...waiting, position: 1 }),
         ...cancellingEvents('interrupt'),
       ],
       request: queued(0),
@@ -224,10 +253,50 @@ describe('conversation: send', () => {
     const model = { ...cancelling, queue: [waiting] };
     expect(decideOn(model, send({ whenBusy: 'interrupt' }))).toStrictEqual({
       key: 'request:r9',
-      events: [queuedAt(0), queueChanged(item(0), { ...waiting, position: 1 })],
+      events: [queuedAt(0), queueChanged(item(0, { now: true }), { ...waiting, position: 1 })],
       request: queued(0),
       effects: [],
     });
+  });
+
+  it('edit and resend: the cut and the new message are one decision', () => {
+    const scope = { turnId: 'new-turn', attempt: 1, requestId: 'r9' };
+    const [message, ...rest] = startedEvents(scope, 'hello');
+    for (const previousMessageId of ['m4', null])
+      expect(
+        decideOn(idle, send({ replaces: replaced({ previousMessageId }) }))?.events,
+      ).toStrictEqual([
+        cut(previousMessageId, { turnId: 'new-turn', requestId: 'r9' }),
+        message,
+        ...rest,
+        state('processing'),
+      ]);
+  });
+
+  it('what replaces a message that is not there, or cut already, is refused, and changes nothing', () => {
+    for (const model of [idle, busy])
+      expect(decideOn(model, send({ replaces: replaced({ found: false }) }))).toStrictEqual(
+        rejection('send', 'not_found'),
+      );
+  });
+
+  it('while something runs, what it replaces waits with it', () => {
+    expect(decideOn(processing, send({ replaces: replaced() }))?.events[1]).toStrictEqual(
+      queueChanged(item(0, { replaces: 'm5' })),
+    );
+  });
+
+  it('the first message makes a title, and only that', () => {
+    const untitled = { ...idle, titled: false };
+    const updated = { type: 'conversation.updated', payload: { title: 'hello' } };
+    expect(decideOn(untitled, send())?.events.at(-1)).toStrictEqual(updated);
+    expect(
+      decideOn(
+        { ...untitled, queue: [waiting], held: true },
+        { type: 'queue.hold', commandId: 'k1', held: false },
+      )?.events.at(-1),
+    ).toStrictEqual({ ...updated, payload: { title: 'second' } });
+    expect(decideOn(untitled, retry('failed'))?.events).not.toContainEqual(updated);
   });
 
   it('reject is refused as busy', () => {
@@ -340,7 +409,7 @@ describe('conversation: retry', () => {
           payload: {
             queue: [
               waiting,
-              { requestId: 'r9', turnId: 't0', content: 'first', attempt: 2, position: 1 },
+              { requestId: 'r9', turnId: 't0', content: 'first', attempt: 2, at: now, position: 1 },
             ],
           },
         },
@@ -366,6 +435,12 @@ describe('conversation: retry', () => {
 
   it.each(['completed', null] as const)('of a turn with outcome %s is refused', (outcome) => {
     expect(decideOn(idle, retry(outcome))).toStrictEqual(rejection('retry', 'not_retryable'));
+  });
+
+  it('of a turn whose prompt was cut from the history is refused', () => {
+    const { turn: known } = retry('failed');
+    const command = { ...retry('failed'), turn: known === null ? null : { ...known, cut: true } };
+    expect(decideOn(idle, command)).toStrictEqual(rejection('retry', 'not_retryable'));
   });
 
   it('of a turn whose retry waits is refused', () => {
@@ -447,7 +522,7 @@ describe('conversation: the end of a turn', () => {
       key: 'settled:t1.1',
       events: [
         { type: 'queue.changed', payload: { queue: [{ ...third, position: 0 }] } },
-        ...startedEvents({ turnId: 't2', attempt: 1, requestId: 'r2' }, 'second'),
+        ...startedEvents({ turnId: 't2', attempt: 1, requestId: 'r2' }, 'second', 'm2'),
       ],
       request: null,
       effects: [{ type: 'run', turnId: 't2', attempt: 1 }],
@@ -503,7 +578,7 @@ describe('conversation: resume from the store', () => {
       key: 'resumed:new-turn',
       events: [
         { type: 'queue.changed', payload: { queue: [] } },
-        ...startedEvents({ turnId: 't2', attempt: 1, requestId: 'r2' }, 'second'),
+        ...startedEvents({ turnId: 't2', attempt: 1, requestId: 'r2' }, 'second', 'm2'),
         state('processing'),
       ],
       request: null,
@@ -516,11 +591,14 @@ describe('conversation: apply', () => {
   it('a new conversation is idle and empty', () => {
     expect(idle).toStrictEqual({
       conversationId: 'c1',
+      tableId: null,
+      titled: true,
       provider: 'scripted',
       model: 'small',
       state: 'idle',
       turn: null,
       queue: [],
+      held: false,
       host: null,
       recent: [],
     });
@@ -542,8 +620,38 @@ describe('conversation: apply', () => {
     },
     {
       event: { type: 'conversation.updated', payload: { title: 'new' } },
-      from: { ...idle, host: 'h1' },
+      from: { ...idle, titled: false, host: 'h1' },
+      change: { titled: true },
+    },
+    {
+      event: { type: 'conversation.updated', payload: { title: '' } },
+      from: idle,
+      change: { titled: false },
+    },
+    {
+      event: { type: 'conversation.updated', payload: { archived: true } },
+      from: { ...idle, titled: false },
       change: {},
+    },
+    {
+      event: { type: 'queue.changed', payload: { queue: [waiting], held: true } },
+      from: processing,
+      change: { queue: [waiting], held: true },
+    },
+    {
+      event: { type: 'queue.changed', payload: { queue: [waiting] } },
+      from: { ...busy, held: true },
+      change: { queue: [waiting] },
+    },
+    {
+      event: { type: 'queue.changed', payload: { queue: [] } },
+      from: { ...busy, held: true },
+      change: { queue: [], held: false },
+    },
+    {
+      event: { type: 'queue.changed', payload: { queue: [waiting], held: false } },
+      from: { ...busy, held: true },
+      change: { queue: [waiting], held: false },
     },
     {
       event: {
@@ -655,6 +763,7 @@ describe('conversation: in words', () => {
   it.each<[ConversationModel, string]>([
     [idle, 'Idle.'],
     [{ ...idle, queue: [waiting] }, 'Idle. 1 waiting in the queue.'],
+    [{ ...idle, queue: [waiting], held: true }, 'Idle. 1 held in the queue.'],
     [
       processing,
       'Processing turn t1, attempt 1, waiting for a turn host, since 2026-11-21T09:00:00.000Z.',
@@ -669,7 +778,7 @@ describe('conversation: in words', () => {
 });
 
 describe('conversation: signals as an operator may type them', () => {
-  it.each<{ name: 'send' | 'cancel' | 'retry'; value: unknown; command: Command | null }>([
+  it.each<{ name: CommandSignal; value: unknown; command: Command | null }>([
     {
       name: 'send',
       value: { requestId: 'r1', content: 'hi', whenBusy: 'interrupt', more: 1 },
@@ -734,6 +843,103 @@ describe('conversation: signals as an operator may type them', () => {
       value: { turnId: 't1', requestId: 'r1', turn: { lastAttempt: 9 } },
       command: { type: 'retry', turnId: 't1', requestId: 'r1', turn: null },
     },
+    {
+      name: 'send',
+      value: { requestId: 'r1', content: 'hi', replaces: 'm1' },
+      command: {
+        type: 'send',
+        requestId: 'r1',
+        content: 'hi',
+        whenBusy: 'queue',
+        // Nothing is known of it until the store was asked.
+        replaces: { messageId: 'm1', found: false, previousMessageId: null },
+      },
+    },
+    { name: 'send', value: { requestId: 'r1', content: 'hi', replaces: 'no id' }, command: null },
+    { name: 'send', value: { requestId: 'r1', content: 'hi', replaces: 7 }, command: null },
+    {
+      name: 'cancel',
+      value: { holdQueue: true },
+      command: { type: 'cancel', turnId: null, by: 'operator', holdQueue: true },
+    },
+    {
+      name: 'cancel',
+      value: { holdQueue: 'yes' },
+      command: { type: 'cancel', turnId: null, by: 'operator' },
+    },
+    ...(
+      [{ content: 'x' }, { content: '' }, { position: 0 }, { position: 63 }, { now: true }] as const
+    ).map((change) => ({
+      name: 'updateQueued' as const,
+      value: { commandId: 'k1', requestId: 'r1', ...change, more: 1 },
+      command: { type: 'queue.update', commandId: 'k1', requestId: 'r1', change } as Command,
+    })),
+    ...[
+      {},
+      { position: -1 },
+      { position: 0.5 },
+      { position: '0' },
+      { position: 2 ** 53 },
+      { now: false },
+      { content: 7 },
+    ].map((change) => ({
+      name: 'updateQueued' as const,
+      value: { commandId: 'k1', requestId: 'r1', ...change },
+      command: null,
+    })),
+    { name: 'updateQueued', value: { requestId: 'r1', now: true }, command: null },
+    { name: 'updateQueued', value: { commandId: 'k1', now: true }, command: null },
+    {
+      name: 'removeQueued',
+      value: { commandId: 'k1', requestId: 'r1' },
+      command: { type: 'queue.remove', commandId: 'k1', requestId: 'r1' },
+    },
+    { name: 'removeQueued', value: { commandId: 'k1' }, command: null },
+    { name: 'removeQueued', value: { requestId: 'r1' }, command: null },
+    {
+      name: 'holdQueue',
+      value: { commandId: 'k1', held: false },
+      command: { type: 'queue.hold', commandId: 'k1', held: false },
+    },
+    { name: 'holdQueue', value: { commandId: 'k1', held: 'no' }, command: null },
+    { name: 'holdQueue', value: { held: true }, command: null },
+    {
+      name: 'rollback',
+      value: { commandId: 'k1', messageId: 'm1' },
+      command: { type: 'rollback', commandId: 'k1', messageId: 'm1', found: false },
+    },
+    {
+      name: 'rollback',
+      value: { commandId: 'k1', messageId: null },
+      command: { type: 'rollback', commandId: 'k1', messageId: null, found: false },
+    },
+    // "Nothing stays" must be said, not left out.
+    { name: 'rollback', value: { commandId: 'k1' }, command: null },
+    { name: 'rollback', value: { commandId: 'k1', messageId: 'no id' }, command: null },
+    { name: 'rollback', value: { messageId: 'm1' }, command: null },
+    {
+      name: 'updateConversation',
+      value: {
+        commandId: 'k1',
+        title: 'x'.repeat(201),
+        archived: true,
+        provider: 'claude',
+        model: null,
+      },
+      command: {
+        type: 'update',
+        commandId: 'k1',
+        set: { title: 'x'.repeat(200), archived: true, provider: 'claude', model: null },
+      },
+    },
+    {
+      name: 'updateConversation',
+      value: { commandId: 'k1', title: '', archived: 'yes', provider: '', model: 7 },
+      command: { type: 'update', commandId: 'k1', set: { title: '' } },
+    },
+    { name: 'updateConversation', value: { commandId: 'k1' }, command: null },
+    { name: 'updateConversation', value: { title: 'x' }, command: null },
+    { name: 'updateConversation', value: { commandId: 'no id', title: 'x' }, command: null },
     { name: 'retry', value: { turnId: 't1', requestId: 'no id' }, command: null },
     { name: 'retry', value: { requestId: 'r1' }, command: null },
     { name: 'retry', value: undefined, command: null },
@@ -770,7 +976,18 @@ describe('conversation: signals as an operator may type them', () => {
   });
 
   it('property: anything at all is a well-formed command or null', () => {
-    const name = fc.constantFrom('send' as const, 'cancel' as const, 'retry' as const);
+    const types = {
+      send: 'send',
+      cancel: 'cancel',
+      retry: 'retry',
+      updateQueued: 'queue.update',
+      removeQueued: 'queue.remove',
+      holdQueue: 'queue.hold',
+      rollback: 'rollback',
+      updateConversation: 'update',
+    } as const satisfies Record<CommandSignal, Command['type']>;
+    const name = fc.constantFrom(...(Object.keys(types) as CommandSignal[]));
+    const held = fc.oneof(fc.anything(), fc.boolean());
     const value = fc.oneof(
       fc.anything(),
       fc.record(
@@ -780,6 +997,15 @@ describe('conversation: signals as an operator may type them', () => {
           content: fc.oneof(fc.anything(), fc.string()),
           whenBusy: fc.anything(),
           by: fc.anything(),
+          commandId: fc.oneof(fc.anything(), fc.constant('k1')),
+          messageId: fc.oneof(fc.anything(), fc.constant('m1')),
+          replaces: fc.oneof(fc.anything(), fc.constant('m1')),
+          position: fc.oneof(fc.anything(), fc.integer()),
+          now: held,
+          held,
+          holdQueue: held,
+          title: fc.oneof(fc.anything(), fc.string()),
+          archived: held,
         },
         { requiredKeys: [] },
       ),
@@ -787,7 +1013,7 @@ describe('conversation: signals as an operator may type them', () => {
     fc.assert(
       fc.property(name, value, (signal, given) => {
         const command = parseSignal(signal, given);
-        expect(command === null || command.type === signal).toBe(true);
+        expect(command === null || command.type === types[signal]).toBe(true);
         const ids =
           command === null ? [] : Object.entries(command).filter(([key]) => key.endsWith('Id'));
         expect(ids.every(([, id]) => id === null || isId(id))).toBe(true);

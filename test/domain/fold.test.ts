@@ -9,6 +9,7 @@ import {
   type MessageViewValue,
 } from '../../src/contracts/view.ts';
 import { applyToView, emptyView, foldEvents } from '../../src/domain/fold.ts';
+import { chapters } from './chapters.ts';
 import { deepFreeze } from './conversation-harness.ts';
 import { lives } from './lives.ts';
 import { chatStarted, place, stored } from './reports.ts';
@@ -121,6 +122,7 @@ describe('fold: what each event does to the view', () => {
       activeTurn: null,
       overlays: {},
       queue: [],
+      held: false,
       approvals: [],
       usage: { inputTokens: 0, outputTokens: 0 },
       hasOlder: false,
@@ -563,6 +565,116 @@ describe('fold: the active turn', () => {
   });
 });
 
+describe('fold: history', () => {
+  const wrote = (messageId: string): NewEvent => ({
+    type: 'message.created',
+    payload: { messageId, role: 'user', content: messageId },
+  });
+  const cut = (messageId: string | null): NewEvent => ({
+    type: 'history.cut',
+    payload: { messageId, by: 'rollback' },
+  });
+  const marks = ({ messages }: ConversationViewValue) =>
+    messages.map((message) => `${message.messageId}${message.cut === true ? '-' : ''}`).join(' ');
+  const three = [wrote('a'), wrote('b'), wrote('c')];
+
+  it('a cut marks the rows after its message, null all of them; what comes later is not cut', () => {
+    expect(marks(viewAfter(...three, cut('b')))).toBe('a b c-');
+    expect(marks(viewAfter(...three, cut('c')))).toBe('a b c');
+    expect(marks(viewAfter(...three, cut(null)))).toBe('a- b- c-');
+    expect(marks(viewAfter(...three, cut('a'), wrote('d'), cut('a')))).toBe('a b- c- d-');
+    expect(marks(viewAfter(...three, cut('a'), wrote('d')))).toBe('a b- c- d');
+    expect(viewAfter(...three, cut('b')).messages[2]).toStrictEqual({
+      ...viewAfter(...three).messages[2],
+      cut: true,
+    });
+  });
+
+  it('2: rows that were cut already, and those before, are the same as before', () => {
+    const before = viewAfter(...three, cut('b'));
+    const after = applyToView(before, { ...cut('a'), seq: 5, at: at(5) });
+    expect(after.messages[0]).toBe(before.messages[0]);
+    expect(after.messages[2]).toBe(before.messages[2]);
+    const nothing = applyToView(before, { ...cut('b'), seq: 5, at: at(5) });
+    expect(nothing.messages).toBe(before.messages);
+  });
+
+  it('5: a message that a page does not show is older than the page; in a whole view it is nowhere', () => {
+    const view = viewAfter(...three);
+    const event = { ...cut('older'), seq: 4, at: at(4) };
+    expect(marks(applyToView({ ...view, hasOlder: true }, event))).toBe('a- b- c-');
+    expect(marks(applyToView(view, event))).toBe('a b c');
+  });
+
+  it('a row that is cut while it is open stays cut when it closes', () => {
+    const view = viewAfter(
+      chatStarted,
+      started('m1'),
+      delta('m1', 'x'),
+      tool('c', 'm2'),
+      cut(null),
+      segmentEnded('m1', 'x'),
+      toolEnded('c', 'out'),
+      started('m3'),
+    );
+    expect(marks(view)).toBe('m1- m2- m3');
+    expect(view.messages).toMatchObject([{ content: 'x' }, { content: 'out' }, {}]);
+  });
+
+  it('a copied row has its own time, and is of no turn', () => {
+    const payload = {
+      messageId: 'm',
+      role: 'assistant' as const,
+      kind: 'text' as const,
+      content: 'old',
+      status: 'partial' as const,
+      at: at(-9),
+    };
+    const copied: NewEvent = { type: 'message.copied', payload };
+    const toolView = { toolCallId: 'c', name: 'Bash', input: 1, status: 'ok' as const };
+    const copiedTool: NewEvent = {
+      type: 'message.copied',
+      payload: { ...payload, messageId: 't', role: 'tool', kind: 'tool', tool: toolView },
+    };
+    expect(viewAfter(copied, copiedTool).messages).toStrictEqual([
+      { ...payload, turnId: null, attempt: null },
+      { ...copiedTool.payload, turnId: null, attempt: null },
+    ]);
+  });
+
+  it('a queue is held until it says otherwise, or is empty', () => {
+    const item = { requestId: 'r', turnId: 't', content: '', position: 0, attempt: 1 };
+    const changed = (count: number, held?: boolean): NewEvent => ({
+      type: 'queue.changed',
+      payload: {
+        queue: Array.from({ length: count }, () => item),
+        ...(held === undefined ? {} : { held }),
+      },
+    });
+    const isHeld = (...events: NewEvent[]) => viewAfter(...events).held;
+    expect(isHeld(changed(1))).toBe(false);
+    expect(isHeld(changed(1, true), changed(2))).toBe(true);
+    expect(isHeld(changed(1, true), changed(1, false))).toBe(false);
+    expect(isHeld(changed(0, true))).toBe(false);
+    expect(isHeld(changed(1, true), changed(0), changed(1))).toBe(false);
+  });
+
+  it('a message that was taken in by the running turn is a sign of its life', () => {
+    const steered: NewEvent = {
+      type: 'chat.steered',
+      ...place,
+      requestId: 'r2',
+      payload: { turnId: 't1', attempt: 2 },
+    };
+    const view = viewAfter(chatStarted, steered);
+    expect(view).toStrictEqual({
+      ...viewAfter(chatStarted),
+      activeTurn: { ...viewAfter(chatStarted).activeTurn, lastActivityAt: at(2) },
+      lastSeq: 2,
+    });
+  });
+});
+
 describe('fold: views and time', () => {
   const events = stored([chatStarted, started('m1'), delta('m1', 'x')]);
 
@@ -611,7 +723,7 @@ describe('fold: properties', () => {
 
   it('1, 2, L4: any log in any pieces, snapshots carried as JSON, is the whole log folded', () => {
     fc.assert(
-      fc.property(lives, cuts, (log, chosen) => {
+      fc.property(chapters, cuts, (log, chosen) => {
         const whole = foldEvents(deepFreeze(emptyView('c1')), deepFreeze(log));
         const one = log.reduce(
           (view, event) => deepFreeze(applyToView(view, event)),
@@ -629,6 +741,27 @@ describe('fold: properties', () => {
         expect(pieced).toEqual(whole);
       }),
       { numRuns: 60 },
+    );
+  });
+
+  it('5, L4: a page, joined at any moment, becomes the same page of the whole', () => {
+    fc.assert(
+      fc.property(chapters, fc.nat(300), fc.nat(20), (log, join, size) => {
+        const then = foldEvents(emptyView('c1'), log.slice(0, join));
+        // As a snapshot does: back to the oldest that is open.
+        const open = then.messages.findIndex(({ status }) => status === 'open');
+        const newest = Math.max(0, then.messages.length - size);
+        const from = open === -1 ? newest : Math.min(open, newest);
+        const page = { ...then, messages: then.messages.slice(from), hasOlder: from > 0 };
+        const whole = foldEvents(then, log);
+        const joined = foldEvents(deepFreeze(page), log);
+        expect(joined).toStrictEqual({
+          ...whole,
+          messages: whole.messages.slice(from),
+          hasOlder: from > 0,
+        });
+      }),
+      { numRuns: 200 },
     );
   });
 

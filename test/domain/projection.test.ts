@@ -5,7 +5,7 @@ import type { Event, NewEvent, OutcomeName, UsageValue } from '../../src/contrac
 import type { ConversationViewValue, MessageViewValue } from '../../src/contracts/view.ts';
 import { emptyView, foldEvents } from '../../src/domain/fold.ts';
 import { type Change, project } from '../../src/domain/projection.ts';
-import { lives } from './lives.ts';
+import { chapters } from './chapters.ts';
 import { place, stored, terminalTypes } from './reports.ts';
 
 type AttemptRow = {
@@ -30,6 +30,8 @@ const plus = (a: UsageValue, b: UsageValue): UsageValue => ({
 class Tables {
   conversation: Record<string, unknown> = {};
   queue: unknown[] = [];
+  held = false;
+  readonly steered = new Map<string, string>();
   usage: UsageValue = { inputTokens: 0, outputTokens: 0 };
   readonly messages = new Map<string, MessageViewValue>();
   readonly attempts = new Map<string, AttemptRow>();
@@ -38,7 +40,7 @@ class Tables {
   change(change: Change): void {
     switch (change.type) {
       case 'conversation.insert': {
-        const { type: _, ...row } = change;
+        const { type: _, forkedFrom: _origin, ...row } = change;
         this.conversation = { ...row, archived: false, state: 'idle' };
         return;
       }
@@ -47,6 +49,19 @@ class Tables {
         return;
       case 'queue.set':
         this.queue = change.queue;
+        this.held = change.held ?? this.held;
+        return;
+      case 'messages.cut': {
+        const ids = [...this.messages.keys()];
+        const after = change.messageId === null ? 0 : ids.indexOf(change.messageId) + 1;
+        for (const id of ids.slice(after)) {
+          const row = this.messages.get(id);
+          if (row !== undefined) this.messages.set(id, { ...row, cut: true });
+        }
+        return;
+      }
+      case 'request.steered':
+        this.steered.set(change.requestId, `${change.turnId}.${change.attempt}`);
         return;
       case 'message.insert':
         this.messages.set(change.message.messageId, change.message);
@@ -125,6 +140,7 @@ class Tables {
       ...emptyView(conversationId),
       ...facts,
       queue: this.queue as ConversationViewValue['queue'],
+      held: this.held,
       usage: this.usage,
       messages: [...this.messages.values()],
       lastSeq,
@@ -135,6 +151,16 @@ class Tables {
 describe('projection: the rows of each event', () => {
   const at = '2026-01-01T00:00:01.000Z';
   const ids = { turnId: 't1', attempt: 2 };
+  const waiting = { requestId: 'r2', turnId: 't2', content: 'next', position: 0, attempt: 1 };
+  const copied = {
+    messageId: 'm',
+    role: 'assistant' as const,
+    kind: 'text' as const,
+    content: 'old',
+    status: 'partial' as const,
+    at: '2025-01-01T00:00:00.000Z',
+  };
+  const copiedTool = { toolCallId: 'c', name: 'Bash', input: null, status: 'ok' as const };
 
   it.each<{ event: NewEvent; changes: Change[] }>([
     {
@@ -150,11 +176,15 @@ describe('projection: the rows of each event', () => {
           provider: 'p',
           model: 'm',
           workspacePath: '/w',
+          forkedFrom: null,
         },
       ],
     },
     {
-      event: { type: 'conversation.updated', payload: { title: 'x', host: 'h' } },
+      event: {
+        type: 'conversation.updated',
+        payload: { title: 'x', host: 'h', commandId: 'c' },
+      },
       changes: [{ type: 'conversation.update', set: { title: 'x', host: 'h' } }],
     },
     {
@@ -163,7 +193,79 @@ describe('projection: the rows of each event', () => {
     },
     {
       event: { type: 'queue.changed', payload: { queue: [] } },
-      changes: [{ type: 'queue.set', queue: [] }],
+      changes: [{ type: 'queue.set', queue: [], held: false }],
+    },
+    {
+      event: { type: 'queue.changed', payload: { queue: [], held: true } },
+      changes: [{ type: 'queue.set', queue: [], held: false }],
+    },
+    {
+      event: { type: 'queue.changed', payload: { queue: [waiting], commandId: 'c' } },
+      changes: [{ type: 'queue.set', queue: [waiting], held: null }],
+    },
+    {
+      event: { type: 'queue.changed', payload: { queue: [waiting], held: true } },
+      changes: [{ type: 'queue.set', queue: [waiting], held: true }],
+    },
+    {
+      event: {
+        type: 'conversation.created',
+        payload: {
+          tableId: null,
+          title: '',
+          provider: 'p',
+          model: null,
+          workspacePath: '/w',
+          forkedFrom: { conversationId: 'c0', messageId: null },
+        },
+      },
+      changes: [
+        {
+          type: 'conversation.insert',
+          tableId: null,
+          title: '',
+          provider: 'p',
+          model: null,
+          workspacePath: '/w',
+          forkedFrom: { conversationId: 'c0', messageId: null },
+        },
+      ],
+    },
+    {
+      event: { type: 'history.cut', payload: { messageId: 'm', by: 'edit', commandId: 'c' } },
+      changes: [{ type: 'messages.cut', messageId: 'm' }],
+    },
+    {
+      event: { type: 'history.cut', payload: { messageId: null, by: 'rollback' } },
+      changes: [{ type: 'messages.cut', messageId: null }],
+    },
+    {
+      event: { type: 'chat.steered', requestId: 'r2', payload: { turnId: 't1', attempt: 2 } },
+      changes: [{ type: 'request.steered', requestId: 'r2', turnId: 't1', attempt: 2 }],
+    },
+    { event: { type: 'chat.steered', payload: { turnId: 't1', attempt: 2 } }, changes: [] },
+    {
+      event: { type: 'message.copied', payload: copied },
+      changes: [{ type: 'message.insert', message: { ...copied, turnId: null, attempt: null } }],
+    },
+    {
+      event: {
+        type: 'message.copied',
+        payload: { ...copied, role: 'tool', kind: 'tool', tool: copiedTool },
+      },
+      changes: [
+        {
+          type: 'message.insert',
+          message: {
+            ...copied,
+            role: 'tool',
+            kind: 'tool',
+            tool: copiedTool,
+            turnId: null,
+            attempt: null,
+          },
+        },
+      ],
     },
     {
       event: {
@@ -387,7 +489,7 @@ function idleMoments(
 describe('projection: against the fold', () => {
   it('L4: whenever no turn runs, the tables and the folded log are the same view', () => {
     fc.assert(
-      fc.property(lives, (log) => {
+      fc.property(chapters, (log) => {
         for (const { rows, folded } of idleMoments(log)) expect(rows).toStrictEqual(folded);
       }),
       { numRuns: 60 },
@@ -396,10 +498,13 @@ describe('projection: against the fold', () => {
 
   it('A1: every attempt’s row has the outcome of its one terminal event, and the conversation’s usage is their sum', () => {
     fc.assert(
-      fc.property(lives, (log) => {
+      fc.property(chapters, (log) => {
         const tables = new Tables();
         for (const event of log) for (const change of project(event)) tables.change(change);
-        const ends = log.filter((event: Event) => terminalTypes.includes(event.type));
+        // A queued message that was removed ends without an attempt.
+        const ends = log.filter(
+          ({ type, attempt }) => terminalTypes.includes(type) && attempt !== undefined,
+        );
         const ended = [...tables.attempts.values()].filter(({ outcome }) => outcome !== null);
         expect(ended).toHaveLength(ends.length);
         const sum = [...tables.attempts.values()].reduce(

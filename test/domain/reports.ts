@@ -5,6 +5,7 @@ import type { Event, NewEvent } from '../../src/contracts/events.ts';
 import type { ApprovalDecision, ProviderReport } from '../../src/contracts/provider-events.ts';
 import {
   newRecording,
+  offerMessage,
   record,
   type Recording,
   type RecordingScope,
@@ -124,6 +125,13 @@ export const openReport: fc.Arbitrary<ProviderReport> = fc.oneof(
       fc.constant<ProviderReport>({ type: 'session', sessionId: 's', model: 'm' }),
     ),
   },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      type: fc.constant('steered' as const),
+      id: fc.constantFrom('r2', 'r3', 'never offered'),
+    }),
+  },
 );
 
 export const endReport: fc.Arbitrary<ProviderReport> = fc.record(
@@ -141,12 +149,25 @@ export const endReport: fc.Arbitrary<ProviderReport> = fc.record(
 
 export const reportsWithoutEnd = fc.array(openReport, { maxLength: 40, size: 'max' });
 
-/** All events of `reports` on a new recording. */
+/** What the messages say that are on offer. */
+export const offered: ReadonlyMap<string, string> = new Map([
+  ['r2', 'and this'],
+  ['r3', 'and that'],
+]);
+
+/** A new recording, with {@link offered}. */
+export function recordingWithOffers(): Recording {
+  const recording = newRecording(scope);
+  for (const [requestId, content] of offered) offerMessage(recording, { requestId, content });
+  return recording;
+}
+
+/** All events of `reports` on a new recording, with {@link offered}. */
 export function recordAll(reports: readonly ProviderReport[]): {
   recording: Recording;
   events: NewEvent[];
 } {
-  const recording = newRecording(scope);
+  const recording = recordingWithOffers();
   return { recording, events: reports.flatMap((report) => record(recording, report)) };
 }
 

@@ -7,13 +7,15 @@ import { describe, expect, it } from 'vitest';
 import { EVENT_PAYLOADS, type NewEvent } from '../../src/contracts/events.ts';
 import type { ProviderReport } from '../../src/contracts/provider-events.ts';
 import { emptyView, foldEvents } from '../../src/domain/fold.ts';
-import { coalesce, forceEnd, newRecording, phaseOf, record } from '../../src/domain/segments.ts';
+import { coalesce, forceEnd, phaseOf, record } from '../../src/domain/segments.ts';
 import {
   chatStarted,
   endReport,
+  offered,
   openReport,
   place,
   recordAll,
+  recordingWithOffers,
   reportsWithoutEnd,
   scope,
   stored,
@@ -21,7 +23,7 @@ import {
 } from './reports.ts';
 
 type Row = {
-  role: 'assistant' | 'tool';
+  role: 'assistant' | 'tool' | 'user';
   kind: string;
   id: string;
   text: string;
@@ -32,6 +34,7 @@ type Row = {
 /** What the transcript should become, written without looking at segments.ts: rows, and blocks that are searched anew each time. */
 class Transcript {
   readonly rows: Row[] = [];
+  readonly #taken = new Set<string>();
   readonly #blocks: { name: string; rows: Row[]; finished: boolean; gone: boolean }[] = [];
 
   play(report: ProviderReport): void {
@@ -81,6 +84,14 @@ class Transcript {
         if (row.status !== 'open') return;
         if (report.output !== '') row.text = report.output;
         Object.assign(row, { status: 'complete', tool: report.status });
+        return;
+      }
+      case 'steered': {
+        const text = offered.get(report.id);
+        if (text === undefined || this.#taken.has(report.id)) return;
+        this.#taken.add(report.id);
+        this.#closeText('complete');
+        this.rows.push({ role: 'user', kind: 'text', id: '', text, status: 'complete' });
         return;
       }
       case 'end':
@@ -134,8 +145,11 @@ class Transcript {
   }
 }
 
-function placeOf({ turnId, attempt, requestId }: NewEvent): object {
-  return { turnId, attempt, requestId };
+/** Where an event stands; a message that the turn has taken, and the word of that, have a request of their own. */
+function placeOf({ type, turnId, attempt, requestId }: NewEvent): object {
+  const steered = type === 'chat.steered' || type === 'message.created';
+  const own = steered && offered.has(requestId ?? '') ? { requestId: scope.requestId } : {};
+  return { turnId, attempt, requestId, ...own };
 }
 
 /** The view without what says how many events it took. */
@@ -149,6 +163,7 @@ function breaches(events: readonly NewEvent[]): string[] {
   const found: string[] = [];
   const segments = new Map<string, string>();
   const tools = new Set<string>();
+  const taken = new Set<string | undefined>();
   const approvals = new Map<string, string>();
   const demand = (held: boolean, what: string, event: NewEvent) => {
     if (!held) found.push(`${what}: ${JSON.stringify(event)}`);
@@ -175,6 +190,14 @@ function breaches(events: readonly NewEvent[]): string[] {
         segments.set(event.payload.messageId, 'discarded');
         break;
       }
+      case 'message.created':
+        demand(noneOpen(), 'a message beside an open segment', event);
+        demand(!taken.has(event.requestId), 'taken twice', event);
+        taken.add(event.requestId);
+        break;
+      case 'chat.steered':
+        demand(taken.has(event.requestId), 'steered without its message', event);
+        break;
       case 'tool.start':
         demand(noneOpen(), 'a tool beside an open segment', event);
         demand(!tools.has(event.payload.toolCallId), 'started while running', event);
@@ -210,7 +233,7 @@ describe('segments: properties', () => {
     fc.assert(
       fc.property(reportsWithoutEnd, fc.option(endReport), (reports, end) => {
         const transcript = new Transcript();
-        const recording = newRecording(scope);
+        const recording = recordingWithOffers();
         let view = emptyView('c1');
         for (const report of end === null ? reports : [...reports, end]) {
           transcript.play(report);
@@ -239,7 +262,7 @@ describe('segments: properties', () => {
     );
   });
 
-  it('1, 2, 4, A1: one segment at a time, each start its one end, one terminal event, last; later reports nothing', () => {
+  it('1, 2, 4, 5, A1: one segment at a time, each start its one end, one terminal event, last; later reports nothing', () => {
     fc.assert(
       fc.property(attempts, fc.boolean(), ([reports, end, late], forced) => {
         const { recording, events } = recordAll(forced ? reports : [...reports, end]);
@@ -288,7 +311,9 @@ describe('segments: properties', () => {
         const rest = all.slice(cut).flatMap((report) => record(recording, report));
         expect([...events, ...rest]).toEqual(whole);
         const made = whole.flatMap((event) =>
-          event.type === 'assistant.segment.started' || event.type === 'tool.start'
+          event.type === 'assistant.segment.started' ||
+          event.type === 'tool.start' ||
+          event.type === 'message.created'
             ? [event.payload.messageId]
             : [],
         );
@@ -345,7 +370,7 @@ describe('segments: properties', () => {
   it('the phase is the fold’s, at every step', () => {
     fc.assert(
       fc.property(reportsWithoutEnd, (reports) => {
-        const recording = newRecording(scope);
+        const recording = recordingWithOffers();
         let view = foldEvents(emptyView('c1'), stored([chatStarted]));
         for (const report of reports) {
           const events = record(recording, report);

@@ -12,6 +12,7 @@ import {
   type ForcedEnd,
   forceEnd,
   newRecording,
+  offerMessage,
   phaseOf,
   record,
   recordingOfView,
@@ -689,6 +690,61 @@ describe('segments: approvals that are answered', () => {
     const { recording } = recordAll([approval('p')]);
     const answer = { approvalId: 'q', decision: 'allow', by: 'user' } as const;
     expect(resolveApproval(recording, answer)).toEqual([]);
+  });
+});
+
+describe('segments: a message that the running turn takes', () => {
+  const steered = { type: 'steered', id: 'r2' } as const;
+
+  it('5: closes what is streamed, and is a message of the turn under a request of its own', () => {
+    const recording = newRecording(scope);
+    offerMessage(recording, { requestId: 'r2', content: 'and this' });
+    record(recording, delta('a', 'half'));
+    const at = { turnId: 't1', attempt: 2, requestId: 'r2' };
+    expect(record(recording, steered)).toEqual([
+      {
+        type: 'assistant.segment.ended',
+        ...place,
+        payload: { messageId: 't1-2-1', content: 'half', status: 'complete' },
+      },
+      {
+        type: 'message.created',
+        ...at,
+        payload: { messageId: 't1-2-2', role: 'user', content: 'and this' },
+      },
+      { type: 'chat.steered', ...at, payload: { turnId: 't1', attempt: 2 } },
+    ]);
+    expect(record(recording, delta('a', ' and half')).map(line)).toEqual([
+      'started t1-2-3 text',
+      'delta t1-2-3  and half',
+    ]);
+    expect(record(recording, segmentEnd('a', 'half and half')).map(line)).toEqual([
+      'ended t1-2-3 complete  and half',
+    ]);
+  });
+
+  it('5: leaves tools and approvals open', () => {
+    const recording = newRecording(scope);
+    offerMessage(recording, { requestId: 'r2', content: 'and this' });
+    for (const report of [toolStart('c1'), approval('ap1', 'c1')]) record(recording, report);
+    expect(record(recording, steered).map(({ type }) => type)).toEqual([
+      'message.created',
+      'chat.steered',
+    ]);
+    expect(phaseOf(recording)).toBe('waiting-for-approval');
+  });
+
+  it('5: is nothing when it was not offered, the second time, and after the end', () => {
+    const recording = newRecording(scope);
+    expect(record(recording, steered)).toEqual([]);
+    offerMessage(recording, { requestId: 'r2', content: 'and this' });
+    expect(record(recording, steered)).toHaveLength(2);
+    expect(record(recording, steered)).toEqual([]);
+    offerMessage(recording, { requestId: 'r3', content: 'and that' });
+    record(recording, completed);
+    expect(record(recording, { type: 'steered', id: 'r3' })).toEqual([]);
+    offerMessage(recording, { requestId: 'r4', content: 'too late' });
+    expect(recording.offered.has('r4')).toBe(false);
   });
 });
 
