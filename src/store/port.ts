@@ -12,7 +12,13 @@
  *  An append that was answered is on disk (synced). Appends are all or nothing, each by itself, though many may share one commit.
  *
  *  A1 an attempt ends once: an append with a second end throws `fenced`.
- *  S1 one running turn for each conversation and each table: an append that starts a second throws `busy`.
+ *  S1 one running turn for each conversation and each table, and in a table only of its active conversation: an append
+ *     that starts another throws `busy`; its detail `reason` is `own` (a turn of this conversation runs), `running` (one of
+ *     another conversation of the table), `elsewhere` (another one is active) or `waiting` (see `unlessWaitedBefore`).
+ *  T1 what a list shows is written with the event that changes it: an append to a table's conversation that creates or
+ *     renames it, or brings it up from below another, also appends `conversation.listed` to the table's stream; any other
+ *     that changes its state, turns, queue, open approvals or rows one `conversation.state` with all of what the list shows.
+ *     Segments and tools of a running turn count at the next such moment. `lastAt` is of the newest; a new name is none.
  *
  * Throws: `storage_full` when the disk is full (nothing was written); `not_found` for an append whose rows need a
  * conversation that was never created; `request_id_reused` for a second receipt of a requestId; `shutting_down` after
@@ -20,20 +26,29 @@
  */
 import type {
   ConversationStateName,
+  ConversationSummaryValue,
+  Event,
   NewEvent,
   OutcomeName,
   QueueItemValue,
   UsageValue,
 } from '../contracts/events.ts';
 import type { ApprovalDecision } from '../contracts/provider-events.ts';
-import type { ConversationViewValue, MessageViewValue, TurnViewValue } from '../contracts/view.ts';
+import type {
+  ConversationViewValue,
+  MessageViewValue,
+  TableFactsValue,
+  TableViewValue,
+  TableWithActiveValue,
+  TurnViewValue,
+} from '../contracts/view.ts';
 import type { RequestRecord, RunningTurn } from '../domain/conversation.ts';
 
 /** Who may append for an attempt: the custody that claimed it last. */
 export type Fence = { turnId: string; attempt: number; epoch: number };
 
 export type AppendRequest = {
-  /** `conversationStream(id)` of contracts/ids.ts. */
+  /** `conversationStream(id)` or `tableStream(id)` of contracts/ids.ts. */
   stream: string;
   events: readonly NewEvent[];
   key?: string;
@@ -42,6 +57,8 @@ export type AppendRequest = {
   spoolOffset?: number;
   /** Write only while this attempt has no end; else answer `ended`. */
   unlessEnded?: { turnId: string; attempt: number };
+  /** Throw `busy` (reason `waiting`) when another conversation of the table has been waiting since before this time. */
+  unlessWaitedBefore?: string;
   /** The receipt to remember for ever, with the fingerprint of what was asked. */
   request?: RequestRecord & { contentHash: string };
 };
@@ -55,6 +72,8 @@ export type RequestRow = RequestRecord & {
   conversationId: string;
   contentHash: string;
   at: string;
+  /** The running attempt that took the message in: its end is this request's end. */
+  steeredInto: { turnId: string; attempt: number } | null;
 };
 
 /** Where an attempt's bytes are: its process's spool, and from which byte of it on. */
@@ -100,8 +119,10 @@ export type ConversationRow = {
   model: string | null;
   workspacePath: string;
   host: string | null;
-  /** The provider's own session, to resume it in a new process. */
+  /** The provider's own session, to resume it in a new process. Null again after a cut and after a change of provider. */
   providerSessionId: string | null;
+  /** Raised by each of those: a process of an earlier one knows what it should not. */
+  sessionGeneration: number;
 };
 
 /** What the workflow starts again from when Temporal knows nothing of the conversation. */
@@ -110,6 +131,29 @@ export type WorkflowState = ConversationRow & {
   state: ConversationStateName;
   turn: RunningTurn | null;
   queue: QueueItemValue[];
+  held: boolean;
+};
+
+/** What a table's workflow decides upon. One read. */
+export type TableState = {
+  tableId: string;
+  activeConversationId: string | null;
+  running: {
+    conversationId: string;
+    turnId: string;
+    attempt: number;
+    cancelRequested: boolean;
+  } | null;
+  /**
+   * Conversations with a queue of which a row is not held, and no running turn; the one that has waited longest first.
+   * `since`: when the first of those rows was queued.
+   */
+  waiting: { conversationId: string; since: string }[];
+};
+
+/** A list's row; `match`: what a search found (null messageId: the title). */
+export type ListedConversation = ConversationSummaryValue & {
+  match?: { messageId: string | null; snippet: string };
 };
 
 /** An event as stored: `json` is the very text that is delivered. */
@@ -122,14 +166,99 @@ export interface Store {
   append(request: AppendRequest): Promise<AppendResult>;
   /** Takes custody of an attempt. Throws `fenced` when it has ended, is not the turn's newest, or is unknown. */
   claim(request: ClaimRequest): Promise<Claim>;
-  /** Remembers the provider's own session id. Fenced like an append. */
-  saveProviderSession(fence: Fence, conversationId: string, sessionId: string): Promise<void>;
+  /**
+   * Creates `conversationId` with `conversation.created` and a `message.copied` for each row of the origin that is not cut,
+   * discarded or open, up to and with `origin.messageId` (null: all). Repeated, it does nothing. False: there is no such
+   * origin, or no such message among those rows. Throws: `not_found` when there is no such table.
+   */
+  fork(request: {
+    conversationId: string;
+    create: {
+      tableId: string | null;
+      title: string;
+      provider: string;
+      model: string | null;
+      workspacePath: string;
+    };
+    origin: { conversationId: string; messageId: string | null };
+  }): Promise<boolean>;
+  /**
+   * Folds away pieces (`chat.delta`, `tool.output`) of attempts that ended before `endedBefore`, except those of each conversation's
+   * last attempt, at most about `limit` rows, and moves the replay floors. Answers how many rows went; 0: nothing is left to do.
+   */
+  compact(request: { endedBefore: string; limit: number }): Promise<number>;
+  /**
+   * Appends a foreign conversation's log, as `events` gave it, as a new conversation that stands alone (domain/transfer.ts): with
+   * its own times, under fresh ids where this store has them already, with nothing running and its queue held. All or nothing.
+   * Throws: `invalid_request` when the conversation exists, and for events that are no conversation's log.
+   */
+  importConversation(request: {
+    conversationId: string;
+    events: readonly Event[];
+  }): Promise<{ lastSeq: number }>;
+  /**
+   * Remembers the provider's own session id; null: it has lost that session. Fenced like an append. Nothing is written when the
+   * conversation's session generation is another than `sessionGeneration`, the one of the process that reports it: it may do so
+   * after a cut or a change of provider.
+   */
+  saveProviderSession(
+    fence: Fence,
+    conversationId: string,
+    sessionId: string | null,
+    sessionGeneration: number,
+  ): Promise<void>;
 
   /** Null when there is no such conversation. */
   conversation(conversationId: string): Promise<ConversationRow | null>;
   workflowState(conversationId: string): Promise<WorkflowState | null>;
-  /** Ids after `after`, in order, of conversations that are not idle or have something waiting: each needs a workflow that goes on with it. */
+  /**
+   * Ids after `after`, in order, of conversations that are not idle, or stand alone and have something waiting that is not held:
+   * each needs a workflow that goes on with it.
+   */
   unsettled(after: string, limit: number): Promise<string[]>;
+  /** Ids after `after`, in order, of tables in which a conversation waits while nothing runs: each needs its workflow to look. */
+  waitingTables(after: string, limit: number): Promise<string[]>;
+  /** Null when there is no such table. */
+  tableState(tableId: string): Promise<TableState | null>;
+  table(tableId: string): Promise<TableFactsValue | null>;
+  /** Tables, newest first. */
+  tables(
+    cursor: string | null,
+    limit: number,
+  ): Promise<{ items: TableFactsValue[]; nextCursor: string | null }>;
+  tableView(tableId: string, conversationLimit: number): Promise<TableViewValue | null>;
+  /** {@link tableView} and the active conversation's snapshot, in one read. */
+  tableWithActive(
+    tableId: string,
+    conversationLimit: number,
+    messageLimit: number,
+  ): Promise<TableWithActiveValue | null>;
+  /**
+   * Conversations of a table, most recent first; with `query` those in whose title or messages it is found, with where.
+   * Throws: `invalid_request` for a query that is not well-formed, and for a cursor that no list gave.
+   */
+  conversations(request: {
+    tableId: string;
+    archived: boolean | null;
+    query: string | null;
+    cursor: string | null;
+    limit: number;
+  }): Promise<{ items: ListedConversation[]; nextCursor: string | null }>;
+  summary(conversationId: string): Promise<ConversationSummaryValue | null>;
+  /** A row of the transcript and the one before it (that is not cut); null: there is none. */
+  message(
+    conversationId: string,
+    messageId: string,
+  ): Promise<{ message: MessageViewValue; previousMessageId: string | null } | null>;
+  /**
+   * Rows of before `turnId` that are neither cut nor discarded nor open, oldest first: the newest of them, up to `limitBytes` of
+   * text. The oldest one that is given may be its text's end only; `truncated` says that something was left out.
+   */
+  history(
+    conversationId: string,
+    turnId: string,
+    limitBytes: number,
+  ): Promise<{ rows: MessageViewValue[]; truncated: boolean }>;
   /** The newest `messageLimit` messages and everything that is open. */
   snapshot(conversationId: string, messageLimit: number): Promise<ConversationViewValue | null>;
   /** Older messages, newest first. `before`: a messageId; null: from the newest. Unknown `before`: null. */

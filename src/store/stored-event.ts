@@ -4,35 +4,42 @@
  * Invariants:
  *  1 The text is built once, at the append; every reader is given these very characters (L2, L3).
  *  2 Field order is fixed: type, conversationId, tableId, turnId, attempt, requestId, seq, at, payload.
- *  3 A conversation's stream stamps its conversationId, whatever the appender wrote.
+ *  3 A conversation's stream stamps its conversationId, a table's its tableId, whatever the appender wrote.
  */
 import type { Event, NewEvent } from '../contracts/events.ts';
-import { conversationStream } from '../contracts/ids.ts';
+import { conversationStream, tableStream } from '../contracts/ids.ts';
 
 const CONVERSATION_PREFIX = conversationStream('');
+const TABLE_PREFIX = tableStream('');
 
 /** The conversation whose stream this is, or null for another kind of stream. */
 export function conversationOfStream(stream: string): string | null {
   return stream.startsWith(CONVERSATION_PREFIX) ? stream.slice(CONVERSATION_PREFIX.length) : null;
 }
 
+/** The table whose stream this is, or null for another kind of stream. */
+export function tableOfStream(stream: string): string | null {
+  return stream.startsWith(TABLE_PREFIX) ? stream.slice(TABLE_PREFIX.length) : null;
+}
+
 /** The event in its place: stamped, its fields in the stored order. */
 export function placeEvent({
   event,
-  conversationId,
+  stream,
   seq,
   at,
 }: {
   event: NewEvent;
-  /** Of the stream, {@link conversationOfStream}; null keeps what the event names. */
-  conversationId: string | null;
+  /** Whose stream it is, {@link conversationOfStream}, {@link tableOfStream}; null keeps what the event names. */
+  stream: { conversationId: string | null; tableId: string | null };
   seq: number;
   at: string;
 }): Event {
-  const named = conversationId ?? event.conversationId;
+  const conversationId = stream.conversationId ?? event.conversationId;
+  const tableId = stream.tableId ?? event.tableId;
   const placed: Record<string, unknown> = { type: event.type };
-  if (named !== undefined) placed['conversationId'] = named;
-  if (event.tableId !== undefined) placed['tableId'] = event.tableId;
+  if (conversationId !== undefined) placed['conversationId'] = conversationId;
+  if (tableId !== undefined) placed['tableId'] = tableId;
   if (event.turnId !== undefined) placed['turnId'] = event.turnId;
   if (event.attempt !== undefined) placed['attempt'] = event.attempt;
   if (event.requestId !== undefined) placed['requestId'] = event.requestId;

@@ -4,12 +4,14 @@
  */
 import * as fc from 'fast-check';
 
+import { isHoldfastError } from '../../src/contracts/errors.ts';
 import type { NewEvent, OutcomeName } from '../../src/contracts/events.ts';
-import { conversationStream } from '../../src/contracts/ids.ts';
+import { conversationStream, tableStream } from '../../src/contracts/ids.ts';
 import type { Store } from '../../src/store/port.ts';
 
 export const CONVERSATIONS = ['c1', 'c2', 'c3'] as const;
-/** c2 and c3 sit at one table: at most one of them may run a turn (S1). */
+export const TABLE = 'tb';
+/** c2 and c3 sit at one table: at most one of them may run a turn, the one that is active (S1). */
 const TABLES: Readonly<Record<string, string | null>> = { c1: null, c2: 'tb', c3: 'tb' };
 
 type Target = { conversationId: string; turn: number; attempt: number };
@@ -34,6 +36,7 @@ export type Operation =
     } & Target)
   | ({ type: 'claim'; place: { spool: string; from: number } | null; announce: boolean } & Target)
   | ({ type: 'session'; epoch: number } & Target)
+  | { type: 'activate'; conversationId: string }
   /** Fails half-way: its second event makes a message that is there already. */
   | { type: 'broken'; conversationId: string };
 
@@ -107,6 +110,13 @@ export const anyOperation: fc.Arbitrary<Operation> = fc.oneof(
     }),
   },
   {
+    weight: 3,
+    arbitrary: fc.record({
+      type: fc.constant('activate' as const),
+      conversationId: fc.constantFrom('c2', 'c3'),
+    }),
+  },
+  {
     weight: 1,
     arbitrary: fc.record({ type: fc.constant('broken' as const), conversationId: anyConversation }),
   },
@@ -128,9 +138,19 @@ export class StoreModel {
   readonly epochs = new Map<string, number>();
   readonly sessions = new Map<string, string>();
   readonly receipts = new Set<string>();
+  /** What the table's stream must hold, as `<type> <conversation>`. */
+  readonly tableLog = ['table.created '];
+  #active: string | null = null;
+  /** The table's conversations, the one in which something has happened last first. */
+  #recent: string[] = [];
 
   apply(operation: Operation): unknown {
     switch (operation.type) {
+      case 'activate': {
+        const lastSeq = this.tableLog.push(`conversation.activated ${operation.conversationId}`);
+        this.#active = operation.conversationId;
+        return { status: 'appended', firstSeq: lastSeq, lastSeq };
+      }
       case 'create':
         return this.#append(operation, () =>
           this.epochs.has(operation.conversationId) ? 'failed' : null,
@@ -184,10 +204,13 @@ export class StoreModel {
   #project(operation: Extract<Operation, { type: 'create' | 'start' | 'text' | 'end' }>): void {
     if (operation.type === 'create') {
       this.epochs.set(operation.conversationId, 0);
+      this.#tell(operation.conversationId);
       return;
     }
     const id = attemptOf(operation);
     const attempt = this.attempts.get(id);
+    if (operation.type === 'start' || (operation.type === 'end' && attempt !== undefined))
+      this.#tell(operation.conversationId);
     if (operation.type === 'start') {
       this.attempts.set(id, {
         target: operation,
@@ -203,14 +226,24 @@ export class StoreModel {
       attempt.spoolOffset = Math.max(attempt.spoolOffset, operation.spoolOffset);
   }
 
+  /** T1: whatever comes up is told as a whole. */
+  #tell(conversationId: string): void {
+    if (TABLES[conversationId] === null) return;
+    const type = this.#recent[0] === conversationId ? 'state' : 'listed';
+    this.#recent = [conversationId, ...this.#recent.filter((one) => one !== conversationId)];
+    this.tableLog.push(`conversation.${type} ${conversationId}`);
+  }
+
   #refuseStart(operation: Extract<Operation, { type: 'start' }>): string | null {
-    if (!this.epochs.has(operation.conversationId)) return 'not_found';
-    const table = TABLES[operation.conversationId];
-    for (const { outcome, target: other } of this.attempts.values()) {
-      const near =
-        other.conversationId === operation.conversationId ||
-        (table !== null && TABLES[other.conversationId] === table);
-      if (outcome === null && near) return 'busy';
+    const { conversationId } = operation;
+    if (!this.epochs.has(conversationId)) return 'not_found';
+    const running = [...this.attempts.values()]
+      .filter(({ outcome }) => outcome === null)
+      .map(({ target }) => target.conversationId);
+    if (running.includes(conversationId)) return 'busy own';
+    if (TABLES[conversationId] !== null) {
+      if (running.some((other) => TABLES[other] !== null)) return 'busy running';
+      if (this.#active !== conversationId) return 'busy elsewhere';
     }
     return this.attempts.has(attemptOf(operation)) ? 'failed' : null;
   }
@@ -339,13 +372,22 @@ export async function perform(store: Store, operation: Operation): Promise<unkno
   try {
     return await call(store, operation);
   } catch (error) {
-    return error instanceof Error && 'code' in error && 'marker' in error ? error.code : 'failed';
+    if (!isHoldfastError(error)) return 'failed';
+    return error.code === 'busy' ? `busy ${String(error.detail['reason'])}` : error.code;
   }
 }
 
 async function call(store: Store, operation: Operation): Promise<unknown> {
   const stream = conversationStream(operation.conversationId);
   switch (operation.type) {
+    case 'activate': {
+      const { conversationId } = operation;
+      const payload = { previous: null, reason: 'user' as const };
+      return store.append({
+        stream: tableStream(TABLE),
+        events: [{ type: 'conversation.activated', conversationId, payload }],
+      });
+    }
     case 'broken':
       return store.append({
         stream,
@@ -374,6 +416,7 @@ async function call(store: Store, operation: Operation): Promise<unknown> {
         { turnId: turnOf(operation), attempt, epoch },
         operation.conversationId,
         sessionOf(operation),
+        0,
       );
     }
     case 'create':

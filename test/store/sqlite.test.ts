@@ -22,7 +22,11 @@ import { openConnection } from '../../src/store/sqlite/connection.ts';
 import { openSqliteStore, type OpenSqliteStoreRequest } from '../../src/store/sqlite/store.ts';
 import { note, type WriterTask } from '../fixtures/store-writer.ts';
 import { eventually } from '../support/eventually.ts';
-import { describeStoreContract, type StoreData } from './contract.ts';
+import type { StoreData } from './contract-events.ts';
+import { describeHistory } from './contract-history.ts';
+import { describeSearch } from './contract-search.ts';
+import { describeTables } from './contract-tables.ts';
+import { describeStoreContract } from './contract.ts';
 
 type SqliteData = StoreData & {
   path: string;
@@ -55,6 +59,9 @@ function makeData(): SqliteData {
 }
 
 describeStoreContract('SQLite', () => Promise.resolve(makeData()));
+describeTables('SQLite', () => Promise.resolve(makeData()));
+describeHistory('SQLite', () => Promise.resolve(makeData()));
+describeSearch('SQLite', () => Promise.resolve(makeData()));
 
 describe('the SQLite engine', () => {
   const made: SqliteData[] = [];

@@ -9,6 +9,7 @@ import {
   decodeEvent,
   eventEncoder,
   placeEvent,
+  tableOfStream,
 } from '../../src/store/stored-event.ts';
 
 /** Strings that encodings trip over. */
@@ -41,19 +42,23 @@ const newEvent: fc.Arbitrary<NewEvent> = fc.record(
   { requiredKeys: ['type', 'payload'], noNullPrototype: true },
 ) as fc.Arbitrary<NewEvent>;
 
+const nobody = { conversationId: null, tableId: null };
+const owners = [nobody, { ...nobody, conversationId: 'c9' }, { ...nobody, tableId: 't9' }];
+
 it('1 the encoder gives what JSON gives, in whatever order events come', () => {
   fc.assert(
-    fc.property(fc.array(newEvent), fc.constantFrom(null, 'c9'), (events, conversationId) => {
+    fc.property(fc.array(newEvent), fc.constantFrom(...owners), (events, stream) => {
       const encode = eventEncoder();
       for (const [index, event] of events.entries()) {
         const at = new Date(Math.floor(index / 3)).toISOString();
-        const placed = placeEvent({ event, conversationId, seq: index + 1, at });
+        const placed = placeEvent({ event, stream, seq: index + 1, at });
         const json = encode(placed);
         expect(json).toBe(JSON.stringify(placed));
         expect(decodeEvent(json)).toStrictEqual(placed);
         expect(placed).toStrictEqual({
           ...event,
-          ...(conversationId === null ? {} : { conversationId }),
+          ...(stream.conversationId === null ? {} : { conversationId: stream.conversationId }),
+          ...(stream.tableId === null ? {} : { tableId: stream.tableId }),
           seq: index + 1,
           at,
         });
@@ -71,7 +76,12 @@ it('2 fields come in one order, whatever the order they were given in', () => {
     tableId: 'tb',
     type: 'chat.delta',
   };
-  const placed = placeEvent({ event: whole, conversationId: 'c', seq: 7, at: 'now' });
+  const placed = placeEvent({
+    event: whole,
+    stream: { conversationId: 'c', tableId: null },
+    seq: 7,
+    at: 'now',
+  });
   expect(Object.keys(placed)).toStrictEqual([
     'type',
     'conversationId',
@@ -87,12 +97,14 @@ it('2 fields come in one order, whatever the order they were given in', () => {
 
 it('an event without a payload is refused before anything is stored', () => {
   const event = { type: 'notice' } as unknown as Event;
-  expect(() => placeEvent({ event, conversationId: null, seq: 1, at: '' })).toThrow(TypeError);
+  expect(() => placeEvent({ event, stream: nobody, seq: 1, at: '' })).toThrow(TypeError);
 });
 
-it('names the conversation of a stream', () => {
+it('names the conversation or the table of a stream', () => {
   expect(conversationOfStream('conversation:c1')).toBe('c1');
   expect(conversationOfStream('table:c1')).toBeNull();
+  expect(tableOfStream('table:tb')).toBe('tb');
+  expect(tableOfStream('conversation:c1')).toBeNull();
 });
 
 it('any text comes back as it was, and what is stored is well-formed', () => {

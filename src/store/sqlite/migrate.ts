@@ -14,11 +14,14 @@ import { integer } from './rows.ts';
 /** "hold". */
 const APPLICATION_ID = 0x68_6f_6c_64;
 
+/** SQL, and what SQL alone cannot fill in afterwards. */
+export type Migration = string | { sql: string; fill: (database: DatabaseSync) => void };
+
 export type MigrationPlan = {
   database: DatabaseSync;
   path: string;
   /** `migrations[n]` leads from version n to n + 1. */
-  migrations: readonly string[];
+  migrations: readonly Migration[];
 };
 
 /** Whether no migration is missing. Throws: `internal` by invariant 3, busy errors of the database. */
@@ -36,7 +39,12 @@ export function migrateOnce(plan: MigrationPlan): boolean {
     const version = versionOf(database, path, migrations.length);
     const migration = migrations[version];
     if (migration !== undefined) {
-      database.exec(migration);
+      if (typeof migration === 'string') {
+        database.exec(migration);
+      } else {
+        database.exec(migration.sql);
+        migration.fill(database);
+      }
       database.exec(`PRAGMA user_version = ${version + 1}`);
       database.exec(`PRAGMA application_id = ${APPLICATION_ID}`);
     }

@@ -1,7 +1,11 @@
 /** Reading typed values out of rows. A value of another type is a corrupt database, and said so. */
 import type { SQLOutputValue } from 'node:sqlite';
 
-import type { QueueItemValue, UsageValue } from '../../contracts/events.ts';
+import type {
+  ConversationSummaryValue,
+  QueueItemValue,
+  UsageValue,
+} from '../../contracts/events.ts';
 import { fromStoredText } from '../exact-text.ts';
 
 /** A row as the database gives it. */
@@ -78,6 +82,13 @@ export function isUsage(value: unknown): value is UsageValue {
 /** For {@link json}. */
 export function isQueue(value: unknown): value is QueueItemValue[] {
   return Array.isArray(value);
+}
+
+/** For {@link json}. */
+export function isForkOrigin(
+  value: unknown,
+): value is NonNullable<ConversationSummaryValue['forkedFrom']> {
+  return typeof value === 'object' && value !== null && 'messageId' in value;
 }
 
 /** For {@link json}: whatever a provider put there. */

@@ -3,9 +3,11 @@
  *
  * Free text goes through exact-text.ts on its way in and out; columns that hold JSON do not need it.
  */
+import { fillLists } from './fill-lists.ts';
+import type { Migration } from './migrate.ts';
 
 /** `MIGRATIONS[n]` leads from version n to n + 1. */
-export const MIGRATIONS: readonly string[] = [
+export const MIGRATIONS: readonly Migration[] = [
   `
   CREATE TABLE streams (
     stream INTEGER PRIMARY KEY,
@@ -139,4 +141,56 @@ export const MIGRATIONS: readonly string[] = [
   `
   CREATE INDEX conversations_unsettled ON conversations (conversation_id) WHERE state <> 'idle' OR queue <> '[]';
   `,
+  {
+    sql: `
+  CREATE TABLE tables (
+    table_id TEXT PRIMARY KEY,
+    stream INTEGER NOT NULL UNIQUE REFERENCES streams,
+    title TEXT NOT NULL,
+    workspace_path TEXT NOT NULL,
+    provider TEXT NOT NULL,
+    model TEXT,
+    active_conversation_id TEXT, -- holds the slot
+    created_at TEXT NOT NULL
+  ) STRICT;
+  CREATE INDEX tables_by_age ON tables (created_at, table_id);
+
+  ALTER TABLE conversations ADD COLUMN held INTEGER NOT NULL DEFAULT 0 CHECK (held IN (0, 1));
+  ALTER TABLE conversations ADD COLUMN queued INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE conversations ADD COLUMN head_at TEXT; -- since when the first row of the queue waits that is not held
+  ALTER TABLE conversations ADD COLUMN waiting_at TEXT; -- the same, while it waits for its table's slot
+  ALTER TABLE conversations ADD COLUMN session_generation INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE conversations ADD COLUMN forked_from TEXT; -- JSON
+  -- What a list shows, as it was told last (listing.ts).
+  ALTER TABLE conversations ADD COLUMN approvals INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE conversations ADD COLUMN last_at TEXT NOT NULL DEFAULT '';
+  ALTER TABLE conversations ADD COLUMN last_line TEXT NOT NULL DEFAULT '';
+  ALTER TABLE conversations ADD COLUMN message_count INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE conversations ADD COLUMN turn_count INTEGER NOT NULL DEFAULT 0;
+  -- Messages up to that seq; only those after it are counted.
+  ALTER TABLE conversations ADD COLUMN counted INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE conversations ADD COLUMN counted_seq INTEGER NOT NULL DEFAULT 0;
+  CREATE INDEX conversations_by_time ON conversations (table_id, archived, last_at, conversation_id) WHERE table_id IS NOT NULL;
+  CREATE INDEX conversations_waiting ON conversations (table_id, waiting_at, conversation_id) WHERE waiting_at IS NOT NULL;
+  DROP INDEX conversations_unsettled;
+  CREATE INDEX conversations_unsettled ON conversations (conversation_id)
+    WHERE state <> 'idle' OR (table_id IS NULL AND head_at IS NOT NULL AND held = 0);
+
+  ALTER TABLE messages ADD COLUMN cut INTEGER NOT NULL DEFAULT 0 CHECK (cut IN (0, 1));
+  CREATE INDEX messages_shown ON messages (conversation_id, seq)
+    WHERE kind = 'text' AND role IN ('user', 'assistant') AND status IN ('complete', 'partial') AND cut = 0;
+
+  -- The running attempt that took the message in.
+  ALTER TABLE requests ADD COLUMN steered_turn TEXT;
+  ALTER TABLE requests ADD COLUMN steered_attempt INTEGER;
+
+  -- Of its deltas: last: it is the conversation's last; due: they may be folded away in time; kept: nothing else says the same.
+  ALTER TABLE attempts ADD COLUMN pieces TEXT NOT NULL DEFAULT 'last' CHECK (pieces IN ('last', 'due', 'folded', 'kept'));
+  CREATE INDEX attempts_due ON attempts (ended_at) WHERE pieces = 'due';
+
+  -- Contentless: the texts are in the other tables (search.ts).
+  CREATE VIRTUAL TABLE search USING fts5(text, content='', contentless_delete=1, tokenize='unicode61 remove_diacritics 2');
+  `,
+    fill: fillLists,
+  },
 ];

@@ -7,11 +7,15 @@ import type { Store } from '../port.ts';
 import type { StoreLog } from '../store-log.ts';
 import { CommitAnnouncer } from './commit-signal.ts';
 import { Commits } from './commits.ts';
+import { compactStep } from './compact.ts';
 import { openConnection, type Connection } from './connection.ts';
 import { storageError } from './database-errors.ts';
 import { GiveWay } from './give-way.ts';
+import * as lists from './lists.ts';
 import * as reads from './read.ts';
+import * as tables from './tables.ts';
 import { Transcriber } from './transcribe.ts';
+import * as turns from './turns.ts';
 import { BUSY_DEADLINE_MS, whenFree } from './when-free.ts';
 import { Writer } from './writer.ts';
 
@@ -50,6 +54,10 @@ export async function openSqliteStore({
 }
 
 type Writing = { transcriber: Transcriber; writer: Writer; close(): void };
+
+/** For the writer's groups: writes whose size is not known before; they go nearly alone. */
+const COPY_EVENTS = 1_000;
+const COMPACT_EVENTS = 1_000;
 
 function commitsPath(path: string): string {
   return `${path}-commits`;
@@ -107,6 +115,20 @@ function createStore({
     const { transcriber, writer } = writing;
     return writer.write({ run: () => run(transcriber), events: eventCount });
   };
+  const compact: Store['compact'] = async ({ endedBefore, limit }) => {
+    let rows = 0;
+    for (let more = true; more && rows < limit;) {
+      const left = limit - rows;
+      // As many rows as it takes: it shares its transaction with little else.
+      const step = await write(
+        () => compactStep(connection, { endedBefore, limit: left }),
+        Math.min(left, COMPACT_EVENTS),
+      );
+      rows += step.rows;
+      more = step.more;
+    }
+    return rows;
+  };
   /** Runs a read now, or as soon as the database can be read. */
   const ask = async <T>(action: () => T): Promise<T> => {
     const read = (): T => {
@@ -129,23 +151,43 @@ function createStore({
   return {
     append: (request) => write((to) => to.append(request), request.events.length),
     claim: (request) => write((to) => to.claim(request), 1),
-    saveProviderSession: (fence, conversationId, sessionId) =>
-      write((to) => to.saveProviderSession(fence, conversationId, sessionId), 1),
+    saveProviderSession: (fence, conversationId, sessionId, generation) =>
+      write((to) => to.saveProviderSession(fence, conversationId, sessionId, generation), 1),
+
+    fork: (request) => write((to) => to.fork(request), COPY_EVENTS),
+    importConversation: (request) =>
+      write((to) => to.importConversation(request), request.events.length),
+    compact,
 
     conversation: (id) => ask(() => reads.conversation(connection, id)),
     workflowState: (id) => ask(() => reads.workflowState(connection, id)),
     unsettled: (after, limit) => ask(() => reads.unsettled(connection, after, limit)),
     snapshot: (id, limit) => ask(() => reads.snapshot(connection, id, limit)),
     messages: (id, before, limit) => ask(() => reads.messages(connection, id, before, limit)),
-    turns: (id, cursor, limit) => ask(() => reads.turns(connection, id, cursor, limit)),
-    turn: (id, turnId) => ask(() => reads.oneTurn(connection, id, turnId)),
-    attempt: (turnId, attempt) => ask(() => reads.oneAttempt(connection, turnId, attempt)),
-    latestAttempt: (turnId) => ask(() => reads.latestAttempt(connection, turnId)),
-    unclaimedAttempt: (id, host) => ask(() => reads.unclaimedAttempt(connection, id, host)),
-    runningAttempts: (host) => ask(() => reads.runningAttempts(connection, host)),
-    request: (id, requestId) => ask(() => reads.request(connection, id, requestId)),
-    answerText: (turnId, attempt) => ask(() => reads.answerText(connection, turnId, attempt)),
-    approval: (id, approvalId) => ask(() => reads.approval(connection, id, approvalId)),
+    message: (id, messageId) => ask(() => reads.message(connection, id, messageId)),
+    history: (id, turnId, limitBytes) =>
+      ask(() => reads.history(connection, id, turnId, limitBytes)),
+
+    summary: (id) => ask(() => lists.summary(connection, id)),
+    conversations: (request) => ask(() => lists.conversations(connection, request)),
+    table: (id) => ask(() => tables.table(connection, id)),
+    tables: (cursor, limit) => ask(() => tables.tables(connection, cursor, limit)),
+    tableState: (id) => ask(() => tables.tableState(connection, id)),
+    waitingTables: (after, limit) => ask(() => tables.waitingTables(connection, after, limit)),
+    tableView: (id, limit) => ask(() => tables.tableView(connection, id, limit)),
+    tableWithActive: (id, limit, messageLimit) =>
+      ask(() => tables.tableWithActive(connection, id, limit, messageLimit)),
+
+    turns: (id, cursor, limit) => ask(() => turns.turns(connection, id, cursor, limit)),
+    turn: (id, turnId) => ask(() => turns.oneTurn(connection, id, turnId)),
+    attempt: (turnId, attempt) => ask(() => turns.oneAttempt(connection, turnId, attempt)),
+    latestAttempt: (turnId) => ask(() => turns.latestAttempt(connection, turnId)),
+    unclaimedAttempt: (id, host) => ask(() => turns.unclaimedAttempt(connection, id, host)),
+    runningAttempts: (host) => ask(() => turns.runningAttempts(connection, host)),
+    request: (id, requestId) => ask(() => turns.request(connection, id, requestId)),
+    answerText: (turnId, attempt) => ask(() => turns.answerText(connection, turnId, attempt)),
+    approval: (id, approvalId) => ask(() => turns.approval(connection, id, approvalId)),
+
     events: (stream, after, limit) =>
       ask(() => reads.eventsAfter(connection, stream, after, limit)),
     lastSeq: (stream) => ask(() => reads.newestSeq(connection, stream)),

@@ -1,73 +1,56 @@
 /**
- * What a write does inside its transaction: append, claim, remember a session.
+ * What a write does inside its transaction: append, claim, remember a session, copy a history.
  *
  * Every function here is synchronous and is called inside a transaction that its caller (writer.ts) commits or rolls
  * back; a throw means "nothing of this write". The checks of an append come in this order:
  *  1 its key (A2): a repeated one is answered as the first was, whatever has happened since;
  *  2 `unlessEnded`: an attempt that has ended is answered `ended`;
- *  3 its fence (F1).
+ *  3 its fence (F1);
+ *  4 whether its turn may start (S1), and `unlessWaitedBefore`.
  */
-import type { SQLInputValue } from 'node:sqlite';
+import { randomUUID } from 'node:crypto';
 
 import { HoldfastError } from '../../contracts/errors.ts';
-import type { NewEvent, OutcomeName, UsageValue } from '../../contracts/events.ts';
-import { conversationStream } from '../../contracts/ids.ts';
+import type { Event, NewEvent } from '../../contracts/events.ts';
+import { appendKey, conversationStream } from '../../contracts/ids.ts';
 import type { MessageViewValue } from '../../contracts/view.ts';
-import { foldEvents } from '../../domain/fold.ts';
-import { project, type Change } from '../../domain/projection.ts';
-import { addUsage } from '../../domain/segments.ts';
+import { adopted, idsOf } from '../../domain/transfer.ts';
 import { toStoredText } from '../exact-text.ts';
-import type { AppendRequest, AppendResult, Claim, ClaimRequest, Fence } from '../port.ts';
-import { conversationOfStream, eventEncoder, placeEvent } from '../stored-event.ts';
+import type { AppendRequest, AppendResult, Claim, ClaimRequest, Fence, Store } from '../port.ts';
 import type { Connection } from './connection.ts';
-import { OUTCOMES, readHead, readRunning } from './read.ts';
-import {
-  integer,
-  integerOrNull,
-  isUsage,
-  json,
-  jsonOrNull,
-  oneOfOrNull,
-  text,
-  textOrNull,
-  type Row,
-} from './rows.ts';
-
-type Stream = { id: number; name: string; conversationId: string | null; lastSeq: number };
-
-/** One event's place, for the rows that are projected from it. */
-type Place = { conversationId: string; stream: number; seq: number; at: string };
+import { Log, type Stream } from './log.ts';
+import { orNull } from './projector.ts';
+import { all, one, run } from './query.ts';
+import { integer, integerOrNull, oneOfOrNull, text, textOrNull, type Row } from './rows.ts';
+import { refusalOfStart, refusalOfWaiting } from './slot.ts';
+import { OUTCOMES, toMessage } from './views.ts';
 
 export class Transcriber {
   readonly #connection: Connection;
   readonly #clock: () => number;
+  readonly #log: Log;
 
   constructor({ connection, clock }: { connection: Connection; clock: () => number }) {
     this.#connection = connection;
     this.#clock = clock;
+    this.#log = new Log(connection);
   }
 
   append(request: AppendRequest): AppendResult {
-    const stream = this.#stream(request.stream);
-    const repeated = request.key === undefined ? null : this.#repeated(stream, request.key);
-    if (repeated !== null) return repeated;
+    const stream = this.#log.stream(request.stream);
+    const first = request.key === undefined ? null : this.#log.appended(stream, request.key);
+    if (first !== null) return { status: 'repeated', ...first };
     if (request.unlessEnded !== undefined) {
       const ended = this.#ended(request.unlessEnded);
       if (ended !== null) return ended;
     }
     if (request.fence !== undefined) this.#checkFence(request.fence, stream.conversationId);
+    this.#checkStart(request, stream.conversationId);
     const at = this.#now();
-    const epoch = request.fence?.epoch ?? null;
     const firstSeq = stream.lastSeq + 1;
-    const lastSeq = this.#insertEvents({ stream, events: request.events, epoch, at });
-    if (request.key !== undefined)
-      this.#run(
-        'INSERT INTO appends (stream, key, first_seq, last_seq) VALUES (?, ?, ?, ?)',
-        this.#idOf(stream),
-        toStoredText(request.key),
-        firstSeq,
-        lastSeq,
-      );
+    const { events } = request;
+    this.#log.insert({ stream, events, epoch: request.fence?.epoch ?? null, at });
+    if (request.key !== undefined) this.#log.remember(stream, request.key, firstSeq);
     if (request.fence !== undefined && request.spoolOffset !== undefined)
       this.#run(
         'UPDATE attempts SET spool_offset = max(spool_offset, ?) WHERE turn_id = ? AND attempt = ?',
@@ -76,7 +59,7 @@ export class Transcriber {
         request.fence.attempt,
       );
     if (request.request !== undefined) this.#insertRequest(stream, request.request, at);
-    return { status: 'appended', firstSeq, lastSeq };
+    return { status: 'appended', firstSeq, lastSeq: stream.lastSeq };
   }
 
   claim({ conversationId, turnId, attempt, host, place, events }: ClaimRequest): Claim {
@@ -131,18 +114,117 @@ export class Transcriber {
       turnId,
       attempt,
     );
-    const stream = this.#stream(conversationStream(conversationId));
-    this.#insertEvents({ stream, events: events?.(epoch) ?? [], epoch, at: this.#now() });
+    const stream = this.#log.stream(conversationStream(conversationId));
+    this.#log.insert({ stream, events: events?.(epoch) ?? [], epoch, at: this.#now() });
     return { epoch, place: kept, spoolOffset };
   }
 
-  saveProviderSession(fence: Fence, conversationId: string, sessionId: string): void {
+  saveProviderSession(
+    fence: Fence,
+    conversationId: string,
+    sessionId: string | null,
+    sessionGeneration: number,
+  ): void {
     this.#checkFence(fence, conversationId);
     this.#run(
-      'UPDATE conversations SET provider_session_id = ? WHERE conversation_id = ?',
-      toStoredText(sessionId),
+      'UPDATE conversations SET provider_session_id = ? WHERE conversation_id = ? AND session_generation = ?',
+      orNull(sessionId),
       conversationId,
+      sessionGeneration,
     );
+  }
+
+  fork({ conversationId, create, origin }: Parameters<Store['fork']>[0]): boolean {
+    const stream = this.#log.stream(conversationStream(conversationId));
+    if (this.#log.appended(stream, appendKey.created()) !== null) return true;
+    const rows = this.#rowsToCopy(origin);
+    if (rows === null) return false;
+    const copies = rows.map(({ role, kind, content, status, at, tool }): NewEvent => ({
+      type: 'message.copied',
+      payload: {
+        messageId: randomUUID(),
+        role,
+        kind,
+        content,
+        status,
+        at,
+        ...(tool === undefined ? {} : { tool }),
+      },
+    }));
+    this.#create(stream, [
+      { type: 'conversation.created', payload: { ...create, forkedFrom: origin } },
+      ...copies,
+    ]);
+    return true;
+  }
+
+  importConversation({ conversationId, events }: Parameters<Store['importConversation']>[0]): {
+    lastSeq: number;
+  } {
+    const stream = this.#log.stream(conversationStream(conversationId));
+    if (stream.lastSeq > 0)
+      throw new HoldfastError('invalid_request', 'This conversation exists already.', {
+        conversationId,
+      });
+    const log = adopted({
+      conversationId,
+      events,
+      isTaken: this.#taken(events),
+      newId: randomUUID,
+      now: this.#now(),
+    });
+    this.#create(
+      stream,
+      log,
+      log.map(({ at }) => at),
+    );
+    return { lastSeq: stream.lastSeq };
+  }
+
+  #create(stream: Stream, events: readonly NewEvent[], times: readonly string[] = []): void {
+    this.#log.insert({ stream, events, epoch: null, at: this.#now(), times });
+    this.#log.remember(stream, appendKey.created(), 1);
+  }
+
+  /** Null: there is no such conversation, or no such row among those that are copied. */
+  #rowsToCopy({
+    conversationId,
+    messageId,
+  }: Parameters<Store['fork']>[0]['origin']): MessageViewValue[] | null {
+    const copied = "cut = 0 AND status IN ('complete', 'partial')";
+    const end = this.#get(
+      messageId === null
+        ? 'SELECT 9007199254740991 AS seq FROM conversations WHERE conversation_id = ?1'
+        : `SELECT seq FROM messages WHERE conversation_id = ?1 AND message_id = ?2 AND ${copied}`,
+      ...(messageId === null ? [conversationId] : [conversationId, messageId]),
+    );
+    if (end === undefined) return null;
+    return all(
+      this.#connection,
+      `SELECT * FROM messages WHERE conversation_id = ? AND seq <= ? AND ${copied} ORDER BY seq`,
+      conversationId,
+      integer(end, 'seq'),
+    ).map(toMessage);
+  }
+
+  /** Which ids of a foreign log this store has already. */
+  #taken(events: readonly Event[]): (kind: 'turn' | 'message', id: string) => boolean {
+    const { turns, messages } = idsOf(events);
+    const find = (sql: string, ids: readonly string[]): Set<string> =>
+      new Set(all(this.#connection, sql, JSON.stringify(ids)).map((row) => text(row, 'id')));
+    const taken = {
+      turn: find(
+        `SELECT turn_id AS id FROM attempts WHERE turn_id IN (SELECT value FROM json_each(?1))
+         UNION SELECT turn_id FROM requests WHERE turn_id IN (SELECT value FROM json_each(?1))`,
+        turns,
+      ),
+      // No index leads from a message's id alone; an import may look through all of them once.
+      message: find(
+        `SELECT DISTINCT message_id AS id FROM messages WHERE message_id IN (SELECT value FROM json_each(?))`,
+        messages,
+      ),
+    };
+    return (kind, id) => taken[kind].has(id);
   }
 
   #now(): string {
@@ -150,47 +232,11 @@ export class Transcriber {
   }
 
   #get(sql: string, ...values: (string | number | null)[]): Row | undefined {
-    return this.#connection.prepare(sql).get(...values);
+    return one(this.#connection, sql, ...values);
   }
 
-  /** The number of rows that were changed. */
   #run(sql: string, ...values: (string | number | null)[]): number {
-    return Number(this.#connection.run(sql, values).changes);
-  }
-
-  /** A stream without a row has id 0; {@link #idOf} makes one when something is written. */
-  #stream(name: string): Stream {
-    const row = readHead(this.#connection, name);
-    return {
-      id: row?.stream ?? 0,
-      name,
-      conversationId: conversationOfStream(name),
-      lastSeq: row?.lastSeq ?? 0,
-    };
-  }
-
-  #idOf(stream: Stream): number {
-    if (stream.id === 0)
-      stream.id = Number(
-        this.#connection.run('INSERT INTO streams (name) VALUES (?)', [stream.name])
-          .lastInsertRowid,
-      );
-    return stream.id;
-  }
-
-  #repeated(stream: Stream, key: string): AppendResult | null {
-    const row = this.#get(
-      'SELECT first_seq, last_seq FROM appends WHERE stream = ? AND key = ?',
-      stream.id,
-      toStoredText(key),
-    );
-    return row === undefined
-      ? null
-      : {
-          status: 'repeated',
-          firstSeq: integer(row, 'first_seq'),
-          lastSeq: integer(row, 'last_seq'),
-        };
+    return run(this.#connection, sql, ...values);
   }
 
   #ended({ turnId, attempt }: { turnId: string; attempt: number }): AppendResult | null {
@@ -222,54 +268,35 @@ export class Transcriber {
     if (integer(row, 'epoch') !== epoch) throw fenced('A newer owner has taken this turn.', detail);
   }
 
-  /** Appends and projects; returns the stream's new last seq. */
-  #insertEvents({
-    stream,
-    events,
-    epoch,
-    at,
-  }: {
-    stream: Stream;
-    events: readonly NewEvent[];
-    epoch: number | null;
-    at: string;
-  }): number {
-    if (events.length === 0) return stream.lastSeq;
-    const id = this.#idOf(stream);
-    const { conversationId } = stream;
-    const encode = eventEncoder();
-    const changes: { change: Change; place: Place }[] = [];
-    const values: SQLInputValue[] = [];
-    let seq = stream.lastSeq;
-    for (const newEvent of events) {
-      seq += 1;
-      const event = placeEvent({ event: newEvent, conversationId, seq, at });
-      values.push(id, seq, event.type, epoch, encode(event));
-      if (conversationId !== null)
-        for (const change of project(event))
-          changes.push({ change, place: { conversationId, stream: id, seq, at } });
-    }
-    this.#insertRows(values);
-    for (const { change, place } of changes) this.#apply(change, place);
-    stream.lastSeq = seq;
-    return seq;
-  }
-
-  /** Inserts rows of {@link EVENT_COLUMNS} values each. */
-  #insertRows(values: readonly SQLInputValue[]): void {
-    let from = 0;
-    for (const { rows, sql } of INSERTS) {
-      const width = rows * EVENT_COLUMNS;
-      for (; from + width <= values.length; from += width)
-        this.#connection.run(sql, values.slice(from, from + width));
-    }
+  /**
+   * Refuses before anything is written what the projection would refuse too: a write that fails half-way takes its
+   * neighbours' transaction with it (writer.ts). Where the append ends a turn first, the projection decides.
+   */
+  #checkStart({ events, unlessWaitedBefore }: AppendRequest, conversationId: string | null): void {
+    const starts =
+      events.some(({ type }) => type === 'chat.started') &&
+      !events.some(({ type, attempt }) => attempt !== undefined && ENDS.has(type));
+    if (conversationId === null || (!starts && unlessWaitedBefore === undefined)) return;
+    const row = this.#get(
+      'SELECT table_id FROM conversations WHERE conversation_id = ?',
+      conversationId,
+    );
+    // It is created in this very append.
+    if (row === undefined) return;
+    const where = { conversationId, tableId: textOrNull(row, 'table_id') };
+    const refusal =
+      (starts ? refusalOfStart(this.#connection, where) : null) ??
+      (unlessWaitedBefore === undefined
+        ? null
+        : refusalOfWaiting(this.#connection, where, unlessWaitedBefore));
+    if (refusal !== null) throw refusal;
   }
 
   #insertRequest(stream: Stream, request: NonNullable<AppendRequest['request']>, at: string): void {
     const { conversationId } = stream;
     if (conversationId === null)
       throw new HoldfastError('internal', 'Only a conversation remembers requests.');
-    this.#requireConversation(conversationId);
+    this.#log.projector.requireConversation(conversationId);
     const inserted = this.#run(
       `INSERT INTO requests (conversation_id, request_id, kind, status, turn_id, attempt, position, code, content_hash, at)
        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
@@ -280,318 +307,27 @@ export class Transcriber {
       request.turnId,
       request.attempt,
       request.position ?? null,
-      request.code === undefined ? null : toStoredText(request.code),
+      orNull(request.code),
       toStoredText(request.contentHash),
       at,
     );
     if (inserted === 0)
       throw new HoldfastError('request_id_reused', undefined, { requestId: request.requestId });
   }
-
-  #requireConversation(conversationId: string): Row {
-    const row = this.#get(
-      'SELECT table_id, usage FROM conversations WHERE conversation_id = ?',
-      conversationId,
-    );
-    if (row === undefined)
-      throw new HoldfastError('not_found', 'This conversation has not been created.', {
-        conversationId,
-      });
-    return row;
-  }
-
-  #apply(change: Change, place: Place): void {
-    const { conversationId, stream, at } = place;
-    switch (change.type) {
-      case 'conversation.insert':
-        this.#run(
-          `INSERT INTO conversations (conversation_id, stream, table_id, title, provider, model, workspace_path, usage, created_at)
-           VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-          conversationId,
-          stream,
-          change.tableId,
-          toStoredText(change.title),
-          toStoredText(change.provider),
-          orNull(change.model),
-          toStoredText(change.workspacePath),
-          JSON.stringify(NO_USAGE),
-          at,
-        );
-        return;
-      case 'conversation.update':
-        this.#requireConversation(conversationId);
-        this.#updateConversation(conversationId, change.set);
-        return;
-      case 'queue.set':
-        this.#requireConversation(conversationId);
-        this.#run(
-          'UPDATE conversations SET queue = ? WHERE conversation_id = ?',
-          JSON.stringify(change.queue),
-          conversationId,
-        );
-        return;
-      case 'message.insert':
-        this.#requireConversation(conversationId);
-        this.#insertMessage(change.message, place);
-        return;
-      case 'message.update':
-        this.#run(
-          'UPDATE messages SET content = ?, status = ? WHERE conversation_id = ? AND message_id = ?',
-          toStoredText(change.content),
-          change.status,
-          conversationId,
-          change.messageId,
-        );
-        return;
-      case 'tool.update':
-        this.#run(
-          `UPDATE messages SET content = ?, status = 'complete', tool_status = ? WHERE message =
-             (SELECT message FROM messages WHERE turn_id = ? AND attempt = ? AND tool_call_id = ? AND conversation_id = ?
-              ORDER BY seq DESC LIMIT 1)`,
-          toStoredText(change.content),
-          change.toolStatus,
-          change.turnId,
-          change.attempt,
-          toStoredText(change.toolCallId),
-          conversationId,
-        );
-        return;
-      case 'attempt.insert': {
-        const conversation = this.#requireConversation(conversationId);
-        this.#insertAttempt(change, place, conversation);
-        return;
-      }
-      case 'attempt.usage':
-        this.#addUsage(change, conversationId);
-        return;
-      case 'attempt.cancelling':
-        this.#run(
-          'UPDATE attempts SET cancel_by = coalesce(cancel_by, ?) WHERE turn_id = ? AND attempt = ? AND conversation_id = ?',
-          toStoredText(change.by),
-          change.turnId,
-          change.attempt,
-          conversationId,
-        );
-        return;
-      case 'attempt.end':
-        this.#endAttempt(change, place);
-        return;
-      case 'approval.insert':
-        this.#requireConversation(conversationId);
-        this.#run(
-          `INSERT INTO approvals (conversation_id, approval_id, turn_id, attempt) VALUES (?, ?, ?, ?)
-           ON CONFLICT DO UPDATE SET turn_id = excluded.turn_id, attempt = excluded.attempt, decision = NULL, decided_by = NULL`,
-          conversationId,
-          change.approvalId,
-          change.turnId,
-          change.attempt,
-        );
-        return;
-      case 'approval.resolve':
-        this.#run(
-          `UPDATE approvals SET decision = ?, decided_by = ?
-           WHERE conversation_id = ? AND approval_id = ? AND decision IS NULL`,
-          change.decision,
-          toStoredText(change.by),
-          conversationId,
-          change.approvalId,
-        );
-        return;
-    }
-  }
-
-  #updateConversation(
-    conversationId: string,
-    set: Extract<Change, { type: 'conversation.update' }>['set'],
-  ): void {
-    const values: [column: string, value: string | number | null | undefined][] = [
-      ['title', set.title === undefined ? undefined : toStoredText(set.title)],
-      ['archived', set.archived === undefined ? undefined : Number(set.archived)],
-      ['provider', set.provider === undefined ? undefined : toStoredText(set.provider)],
-      ['model', set.model === undefined ? undefined : orNull(set.model)],
-      ['host', set.host === undefined ? undefined : toStoredText(set.host)],
-      ['state', set.state],
-    ];
-    for (const [column, value] of values) {
-      if (value === undefined) continue;
-      this.#run(
-        `UPDATE conversations SET ${column} = ? WHERE conversation_id = ?`,
-        value,
-        conversationId,
-      );
-    }
-  }
-
-  #insertMessage(message: MessageViewValue, { conversationId, seq }: Place): void {
-    const { tool } = message;
-    const input = tool?.input === undefined ? null : JSON.stringify(tool.input);
-    this.#run(
-      `INSERT INTO messages (conversation_id, message_id, seq, role, kind, turn_id, attempt,
-         tool_call_id, tool_name, tool_input, tool_status, status, at, content)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-      conversationId,
-      message.messageId,
-      seq,
-      message.role,
-      message.kind,
-      message.turnId,
-      message.attempt,
-      orNull(tool?.toolCallId),
-      orNull(tool?.name),
-      input,
-      tool?.status ?? null,
-      message.status,
-      message.at,
-      toStoredText(message.content),
-    );
-  }
-
-  #insertAttempt(
-    change: Extract<Change, { type: 'attempt.insert' }>,
-    { conversationId, seq, at }: Place,
-    conversation: Row,
-  ): void {
-    const tableId = textOrNull(conversation, 'table_id');
-    // Two unique indexes stand behind this; asked first so that the refusal has a name.
-    const running = this.#get(
-      `SELECT turn_id FROM attempts WHERE outcome IS NULL AND conversation_id = ?
-       UNION ALL SELECT turn_id FROM attempts WHERE outcome IS NULL AND table_id = ? AND table_id IS NOT NULL`,
-      conversationId,
-      tableId,
-    );
-    if (running !== undefined)
-      throw new HoldfastError(
-        'busy',
-        'Another turn of this conversation, or of its table, is running.',
-        { turnId: text(running, 'turn_id') },
-      );
-    this.#run(
-      `INSERT INTO attempts (turn_id, attempt, conversation_id, table_id, request_id, provider, model, started_seq, started_at, usage_before)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-      change.turnId,
-      change.attempt,
-      conversationId,
-      tableId,
-      change.requestId,
-      toStoredText(change.provider),
-      orNull(change.model),
-      seq,
-      at,
-      JSON.stringify(json(conversation, 'usage', isUsage)),
-    );
-  }
-
-  #addUsage(change: Extract<Change, { type: 'attempt.usage' }>, conversationId: string): void {
-    const conversation = this.#requireConversation(conversationId);
-    this.#run(
-      'UPDATE conversations SET usage = ? WHERE conversation_id = ?',
-      JSON.stringify(addUsage(json(conversation, 'usage', isUsage), change.usage)),
-      conversationId,
-    );
-    const row = this.#get(
-      'SELECT usage FROM attempts WHERE turn_id = ? AND attempt = ? AND conversation_id = ?',
-      change.turnId,
-      change.attempt,
-      conversationId,
-    );
-    if (row === undefined) return;
-    this.#run(
-      'UPDATE attempts SET usage = ? WHERE turn_id = ? AND attempt = ?',
-      JSON.stringify(addUsage(jsonOrNull(row, 'usage', isUsage), change.usage)),
-      change.turnId,
-      change.attempt,
-    );
-  }
-
-  #endAttempt(
-    change: Extract<Change, { type: 'attempt.end' }>,
-    { conversationId, seq, at }: Place,
-  ): void {
-    const row = this.#get(
-      'SELECT outcome FROM attempts WHERE turn_id = ? AND attempt = ? AND conversation_id = ?',
-      change.turnId,
-      change.attempt,
-      conversationId,
-    );
-    if (row === undefined) return;
-    const outcome: OutcomeName | null = oneOfOrNull(row, 'outcome', OUTCOMES);
-    if (outcome !== null)
-      throw fenced('This attempt has ended; it ends once (A1).', {
-        turnId: change.turnId,
-        attempt: change.attempt,
-        outcome,
-      });
-    this.#closeOpenMessages(conversationId, seq);
-    this.#run(
-      'UPDATE attempts SET outcome = ?, cause = ?, ended_at = ? WHERE turn_id = ? AND attempt = ?',
-      change.outcome,
-      orNull(change.cause),
-      at,
-      change.turnId,
-      change.attempt,
-    );
-    this.#run(
-      `UPDATE approvals SET decision = 'withdrawn', decided_by = ?
-       WHERE turn_id = ? AND attempt = ? AND decision IS NULL AND conversation_id = ?`,
-      change.outcome,
-      change.turnId,
-      change.attempt,
-      conversationId,
-    );
-  }
-
-  /**
-   * The recorder closes every segment and tool before it ends the attempt. Where it could not, what was delivered
-   * stays in the transcript all the same (L5), by the rule of the fold (L4): `seq` is the end that is being applied.
-   */
-  #closeOpenMessages(conversationId: string, seq: number): void {
-    const open = this.#connection
-      .prepare(
-        "SELECT message_id FROM messages WHERE conversation_id = ? AND status = 'open' AND seq < ?",
-      )
-      .all(conversationId, seq);
-    if (open.length === 0) return;
-    const rows = readRunning({
-      connection: this.#connection,
-      conversationId,
-      messageLimit: 0,
-    });
-    if (rows === null) return;
-    const view = foldEvents(rows.before, rows.events);
-    for (const row of open) {
-      const messageId = text(row, 'message_id');
-      const message = view.messages.find((candidate) => candidate.messageId === messageId);
-      if (message === undefined) continue;
-      this.#run(
-        'UPDATE messages SET content = ?, status = ?, tool_status = ? WHERE conversation_id = ? AND message_id = ?',
-        toStoredText(message.content),
-        message.status,
-        message.tool?.status ?? null,
-        conversationId,
-        messageId,
-      );
-    }
-  }
 }
 
-const EVENT_COLUMNS = 5;
-/** Many rows in one INSERT: a call costs as much as two rows. More than 64 gained nothing (measured 10 to 256). */
-const INSERTS = [64, 16, 4, 1].map((rows) => ({
-  rows,
-  sql: `INSERT INTO events (stream, seq, type, epoch, json) VALUES ${Array(rows).fill('(?, ?, ?, ?, ?)').join(', ')}`,
-}));
-
-const NO_USAGE: UsageValue = { inputTokens: 0, outputTokens: 0 };
+const ENDS: ReadonlySet<string> = new Set([
+  'chat.done',
+  'chat.error',
+  'chat.cancelled',
+  'chat.interrupted',
+]);
 
 function recordedPlace(row: Row): Claim['place'] | null {
   const host = textOrNull(row, 'host');
   const spool = textOrNull(row, 'spool');
   const from = integerOrNull(row, 'spool_from');
   return host === null || spool === null || from === null ? null : { host, spool, from };
-}
-
-function orNull(value: string | null | undefined): string | null {
-  return value === null || value === undefined ? null : toStoredText(value);
 }
 
 function fenced(message: string, detail: Readonly<Record<string, unknown>>): HoldfastError {

@@ -1,0 +1,241 @@
+/**
+ * What is read often is read by an index, in its order: a page costs a page, whatever lies around it. Asked of the database
+ * itself, for the very statements that the store prepares.
+ */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+
+import { conversationStream, tableStream } from '../../src/contracts/ids.ts';
+import type { Store } from '../../src/store/port.ts';
+import { openSqliteStore } from '../../src/store/sqlite/store.ts';
+import {
+  activated,
+  closed,
+  created,
+  done,
+  segment,
+  started,
+  tableCreated,
+  turn,
+  user,
+} from './contract-events.ts';
+
+/** All statements that ran while `act` did, with how each is carried out. */
+type Plan = { sql: string; steps: string[] };
+
+let folder = '';
+let path = '';
+let store: Store;
+const prepared = new Set<string>();
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'holdfast-plans-'));
+  path = join(folder, 'holdfast.db');
+  store = await openSqliteStore({ path });
+  // The store prepares each statement once, when it first needs it. What the migrations did is not meant.
+  const seen = vi.spyOn(DatabaseSync.prototype, 'prepare');
+  await useEverything();
+  for (const [sql] of seen.mock.calls) prepared.add(sql);
+  seen.mockRestore();
+});
+afterAll(async () => {
+  await store.close();
+  rmSync(folder, { recursive: true });
+});
+
+async function useEverything(): Promise<void> {
+  const table = tableStream('tb');
+  const stream = conversationStream('c1');
+  await store.append({ stream: table, events: [tableCreated()] });
+  await store.append({ stream, key: 'k', events: [created('tb', 'title')] });
+  await store.append({ stream: table, events: [activated('c1')] });
+  await store.append({
+    stream,
+    unlessWaitedBefore: '2026',
+    events: [user('m1'), started(turn), segment('s1'), closed('s1', 'text')],
+  });
+  const place = { spool: 's', from: 0 };
+  await store.claim({ conversationId: 'c1', ...turn, host: 'h', place });
+  await store.snapshot('c1', 10);
+  await store.append({
+    stream,
+    events: [{ type: 'history.cut', payload: { messageId: 'm1', by: 'edit' } }],
+  });
+  await store.append({ stream, events: [segment('s2'), closed('s2', 'more'), done()] });
+  await store.append({ stream, events: [started({ turnId: 't2', attempt: 1 })] });
+  await store.fork({
+    conversationId: 'f',
+    create: { tableId: 'tb', title: '', provider: 'p', model: null, workspacePath: '/' },
+    origin: { conversationId: 'c1', messageId: 'm1' },
+  });
+  await store.compact({ endedBefore: '9', limit: 10 });
+  const list = { tableId: 'tb', archived: null, cursor: null, limit: 10 };
+  await Promise.all([
+    store.conversation('c1'),
+    store.workflowState('c1'),
+    store.unsettled('', 10),
+    store.waitingTables('', 10),
+    store.tableState('tb'),
+    store.tables(null, 10),
+    store.tableWithActive('tb', 10, 10),
+    store.conversations({ ...list, query: null }),
+    store.conversations({ ...list, query: 'title' }),
+    store.conversations({ ...list, query: 'text' }),
+    store.summary('c1'),
+    store.message('c1', 'm1'),
+    store.history('c1', 't2', 100),
+    store.messages('c1', 's1', 10),
+    store.turns('c1', null, 10),
+    store.turn('c1', 't1'),
+    store.attempt('t1', 1),
+    store.latestAttempt('t1'),
+    store.unclaimedAttempt('c1', 'h'),
+    store.runningAttempts('h'),
+    store.runningAttempts(null),
+    store.request('c1', 'r'),
+    store.answerText('t1', 1),
+    store.approval('c1', 'a'),
+    store.events(stream, 0, 10),
+    store.replayFloor(stream),
+  ]);
+}
+
+/** How the database carries out each statement whose text has all of `parts`. */
+function plansOf(...parts: string[]): Plan[] {
+  const database = new DatabaseSync(path);
+  const plans = [...prepared]
+    .filter((sql) => parts.every((part) => sql.replaceAll(/\s+/gu, ' ').includes(part)))
+    .map((sql) => ({
+      sql,
+      steps: database
+        .prepare(`EXPLAIN QUERY PLAN ${sql}`)
+        .all(...(sql.match(/\?(?!\d)/gu) ?? []).map(() => null))
+        .map(({ detail }) => String(detail)),
+    }));
+  database.close();
+  return plans;
+}
+
+describe('the plans of the store’s statements', () => {
+  it.each([
+    [
+      'a page of a list',
+      ['FROM conversations WHERE table_id = ? AND archived = ? AND (last_at'],
+      ['conversations_by_time'],
+    ],
+    [
+      'whether another is above',
+      ['SELECT 1 FROM conversations WHERE table_id'],
+      ['conversations_by_time'],
+    ],
+    [
+      'who waits',
+      [
+        'SELECT conversation_id, waiting_at FROM conversations WHERE table_id = ? AND waiting_at IS NOT NULL ORDER BY waiting_at, conversation_id',
+      ],
+      ['conversations_waiting'],
+    ],
+    ['who has waited longer', ['waiting_at < ?'], ['conversations_waiting']],
+    [
+      'tables in which somebody waits',
+      ['SELECT DISTINCT table_id'],
+      ['conversations_waiting', 'attempts_running_of_table'],
+    ],
+    ['what is unsettled', ["WHERE (state <> 'idle'"], ['conversations_unsettled']],
+    ['tables by age', ['FROM tables WHERE (created_at'], ['tables_by_age']],
+    [
+      'who runs at a table',
+      ['SELECT conversation_id, turn_id, attempt, cancel_by'],
+      ['attempts_running_of_table'],
+    ],
+    [
+      'a turn of another of the table',
+      ['SELECT turn_id, conversation_id FROM attempts'],
+      ['attempts_running_of_table'],
+    ],
+    [
+      'a turn of its own',
+      ['SELECT turn_id FROM attempts WHERE outcome IS NULL AND conversation_id'],
+      ['attempts_running'],
+    ],
+    [
+      'a page of messages',
+      ['FROM messages WHERE conversation_id = ? AND seq < ? ORDER BY seq DESC LIMIT'],
+      ['messages_by_seq'],
+    ],
+    [
+      'the message before',
+      ['SELECT message_id FROM messages', 'cut = 0 ORDER BY seq DESC LIMIT 1'],
+      ['messages_by_seq'],
+    ],
+    [
+      'the history of a turn',
+      ["AND cut = 0 AND status IN ('complete', 'partial') ORDER BY seq DESC"],
+      ['messages_by_seq'],
+    ],
+    [
+      'the newest line',
+      ['SELECT content FROM messages WHERE conversation_id = ? AND kind'],
+      ['messages_shown'],
+    ],
+    ['counting up to a turn', ['SET counted_seq ='], ['messages_shown']],
+    [
+      'counting and who waits',
+      ['SET last_at ='],
+      ['messages_shown', 'attempts_running', 'approvals_open'],
+    ],
+    ['what may be folded away', ["a.pieces = 'due'"], ['attempts_due']],
+    ['the turn after one', ['SELECT started_seq FROM attempts'], ['attempts_by_start']],
+    ['the last turn', ["SET pieces = 'due'"], ['attempts_by_start']],
+    ['whether a turn is new', ['SET turn_count ='], ['sqlite_autoindex_attempts_1 \\(turn_id']],
+    [
+      'where a turn begins',
+      ['SELECT min(seq) AS seq FROM messages WHERE turn_id'],
+      ['messages_by_turn'],
+    ],
+    [
+      'a page of turns',
+      ['SELECT turn_id, started_seq FROM attempts a'],
+      ['attempts_by_start', 'sqlite_autoindex_attempts_1 \\(turn_id'],
+    ],
+    [
+      'what was open at an end',
+      ["SELECT message_id FROM messages WHERE conversation_id = ? AND status = 'open'"],
+      ['messages_open'],
+    ],
+    ['approvals of an ended turn', ["SET decision = 'withdrawn'"], ['approvals_open']],
+    ['a page of the log', ['SELECT seq, type, json FROM events'], ['events_by_seq']],
+    ['the pieces of a turn', ['SELECT event, seq FROM events'], ['events_by_seq']],
+  ])('%s', (_, parts, indexes) => {
+    const plans = plansOf(...parts);
+    expect(plans).not.toHaveLength(0);
+    for (const { sql, steps } of plans) {
+      const text = `${sql}\n${steps.join('\n')}`;
+      for (const index of indexes) expect(text).toMatch(new RegExp(`INDEX ${index}`, 'u'));
+      // In the index's own order.
+      expect(text).not.toContain('TEMP B-TREE');
+    }
+  });
+
+  it('a search looks its conversations up, each once', () => {
+    const [plan, ...others] = plansOf('WITH found AS');
+    expect(others).toStrictEqual([]);
+    const steps = plan?.steps ?? [];
+    const outer = steps.findIndex((step) => step === 'SCAN found');
+    expect(steps[outer + 1]).toMatch(/^SEARCH c USING INDEX .*\(stream=\?\)$/u);
+  });
+
+  it('none reads a whole table or index, but the index of what runs', () => {
+    const scans = plansOf().flatMap(({ steps }) =>
+      steps.filter((step) => step.startsWith('SCAN ') && !NO_TABLE.test(step)),
+    );
+    expect([...new Set(scans)]).toStrictEqual(['SCAN a USING INDEX attempts_running']);
+  });
+});
+
+/** What a statement brings with it, or a search has found. */
+const NO_TABLE = /VALUES CLAUSE|CONSTANT ROW|VIRTUAL TABLE|SCAN found/u;

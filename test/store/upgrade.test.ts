@@ -1,0 +1,159 @@
+/** A database of an earlier version, with what that version wrote, on today's code. */
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+
+import { conversationStream, tableStream } from '../../src/contracts/ids.ts';
+import { emptyView, foldEvents } from '../../src/domain/fold.ts';
+import { openStore } from '../../src/store/open.ts';
+import type { Store } from '../../src/store/port.ts';
+import { migrateOnce } from '../../src/store/sqlite/migrate.ts';
+import { MIGRATIONS } from '../../src/store/sqlite/schema.ts';
+import { done, logOf, started } from './contract-events.ts';
+
+const rows = readFileSync(new URL('../fixtures/store-version-2.sql', import.meta.url), 'utf8');
+
+describe('a database of version 2', () => {
+  let folder = '';
+  let store: Store;
+  beforeEach(async () => {
+    folder = mkdtempSync(join(tmpdir(), 'holdfast-upgrade-'));
+    const path = join(folder, 'holdfast.db');
+    const database = new DatabaseSync(path);
+    const plan = { database, path, migrations: MIGRATIONS.slice(0, 2) };
+    while (!migrateOnce(plan));
+    database.exec(rows);
+    database.close();
+    store = await openStore({ url: `sqlite:${path}` });
+  });
+  afterEach(async () => {
+    await store.close();
+    rmSync(folder, { recursive: true });
+  });
+  const say = (id: string, ...events: Parameters<Store['append']>[0]['events']) =>
+    store.append({ stream: conversationStream(id), events });
+
+  it('L4 shows every conversation as its log says', async () => {
+    for (const id of ['c1', 'c2', 'c3', 'c4'])
+      expect(await store.snapshot(id, 100)).toEqual(
+        foldEvents(emptyView(id), await logOf(store, conversationStream(id))),
+      );
+    expect(await store.attempt('t3', 1)).toMatchObject({ outcome: null, spoolOffset: 77 });
+  });
+
+  it('has what a list shows', async () => {
+    expect(await store.summary('c1')).toStrictEqual({
+      conversationId: 'c1',
+      tableId: null,
+      title: 'Über alles',
+      archived: false,
+      provider: 'scripted',
+      model: null,
+      createdAt: '2026-10-01T00:00:01.000Z',
+      forkedFrom: null,
+      state: 'processing',
+      lastLine: 'third',
+      messageCount: 6,
+      turnCount: 3,
+      queued: 2,
+      held: false,
+      approvals: 1,
+      lastAt: '2026-10-01T00:00:11.000Z',
+    });
+    expect(await store.summary('c2')).toMatchObject({
+      messageCount: 0,
+      lastLine: '',
+      lastAt: (await store.summary('c2'))?.createdAt,
+    });
+    expect(await store.summary('c4')).toMatchObject({ archived: true });
+    expect(await store.workflowState('c1')).toMatchObject({
+      held: false,
+      sessionGeneration: 0,
+      providerSessionId: 'session 3',
+      queue: [{ requestId: 'r9' }, { requestId: 'r10' }],
+    });
+    expect(await store.unsettled('', 10)).toStrictEqual(['c1', 'c3']);
+    expect(await store.request('c1', 'r-t1-1')).toMatchObject({ steeredInto: null });
+  });
+
+  it('goes on counting where it was', async () => {
+    await say('c1', done({ turnId: 't3', attempt: 1 }));
+    // The open segment became a message.
+    expect(await store.summary('c1')).toMatchObject({
+      messageCount: 7,
+      lastLine: 'half of',
+      turnCount: 3,
+      approvals: 0,
+    });
+    await say('c1', started({ turnId: 't4', attempt: 1 }), {
+      type: 'history.cut',
+      payload: { messageId: 'm-t2', by: 'rollback' },
+    });
+    expect(await store.summary('c1')).toMatchObject({
+      messageCount: 3,
+      turnCount: 4,
+      lastLine: 'second',
+    });
+  });
+
+  it('is found by search, in titles and messages', async () => {
+    const table = { provider: 'scripted', model: null, workspacePath: '/w' };
+    await store.append({
+      stream: tableStream('tb'),
+      events: [{ type: 'table.created', payload: { title: '', ...table } }],
+    });
+    // Nothing of that version was at a table: a fork of it is.
+    await store.fork({
+      conversationId: 'f',
+      create: { tableId: 'tb', title: '', ...table },
+      origin: { conversationId: 'c1', messageId: null },
+    });
+    const raw = new DatabaseSync(join(folder, 'holdfast.db'));
+    const found = raw
+      .prepare(
+        'SELECT name, search.rowid % 1073741824 AS seq FROM search JOIN streams ON stream = search.rowid / 1073741824 WHERE search MATCH ? ORDER BY search.rowid',
+      )
+      .all('uber OR answer OR words OR half OR thinking OR archived')
+      .map(({ name, seq }) => `${String(name)} ${String(seq)}`);
+    raw.close();
+    // The title, the answer, the words that were closed by their end, the retry; no thoughts.
+    expect(found.filter((each) => each.startsWith('conversation:c'))).toStrictEqual([
+      'conversation:c1 0',
+      'conversation:c1 8',
+      'conversation:c1 21',
+      'conversation:c1 26',
+      'conversation:c4 0',
+    ]);
+    const { items } = await store.conversations({
+      tableId: 'tb',
+      archived: null,
+      query: 'lost words',
+      cursor: null,
+      limit: 10,
+    });
+    expect(items).toMatchObject([
+      { conversationId: 'f', match: { snippet: expect.any(String) as string } },
+    ]);
+  });
+
+  it('has its old turns folded away, but what has its text nowhere else', async () => {
+    const stream = conversationStream('c1');
+    const log = await logOf(store, stream);
+    const whole = foldEvents(emptyView('c1'), log);
+    // Of t1 five pieces, of t2.2 two; t2.1 was ended by an event alone, and t3 runs.
+    expect(await store.compact({ endedBefore: '9', limit: 100 })).toBe(7);
+    expect(await store.compact({ endedBefore: '9', limit: 100 })).toBe(0);
+    const left = await logOf(store, stream);
+    expect(foldEvents(emptyView('c1'), left)).toEqual(whole);
+    expect(
+      left.flatMap(({ type, turnId, attempt }) =>
+        type === 'chat.delta' ? [`${turnId ?? ''}.${attempt ?? ''}`] : [],
+      ),
+    ).toStrictEqual(['t2.1', 't2.1', 't3.1']);
+    const floor = await store.replayFloor(stream);
+    expect(log.findLast(({ seq }) => !left.some((each) => each.seq === seq))?.seq).toBe(floor);
+  });
+});
