@@ -22,6 +22,7 @@ import {
   FRAME_LIMIT_BYTES,
   PING_INTERVAL_MS,
   PROVIDER_LINE_LIMIT_BYTES,
+  REPLAY_WINDOW_MS,
   RECEIPT_WAIT_MS,
   SESSION_IDLE_MS,
   SESSION_LIMIT,
@@ -114,8 +115,12 @@ export type Config = {
     program: string | null;
     logLevel: string;
   };
-  /** For `openStore`. */
-  store: { url: string };
+  store: {
+    /** For `openStore`. */
+    url: string;
+    /** How long pieces of ended turns are kept for clients that resume. */
+    replayWindowMs: number;
+  };
   /** For `watchRoom`: the folders that grow, and what is kept free of their disks; null: the default. */
   disk: { folders: readonly string[]; reserveBytes: number | null };
   turns: {
@@ -194,6 +199,8 @@ const logLevel: Parser<string> = {
 const count = integer('a whole number', { min: 1, max: 10_000 });
 const milliseconds = integer('milliseconds', { min: 1, max: TIMER_MAX_MS });
 const millisecondsOrNever = integer('milliseconds', { min: 0, max: TIMER_MAX_MS });
+/** At most ten years: a window, not a timer. */
+const windowMs = integer('milliseconds', { min: 0, max: 10 * 366 * 86_400_000 });
 /** The lower bound leaves room for the largest prompt and its frame's other fields. */
 const messageBytes = integer('bytes', { min: 1024 * 1024, max: 256 * 1024 * 1024 });
 const bytes = integer('bytes', { min: 4_096, max: 1024 * 1024 * 1024 * 1024 });
@@ -391,6 +398,11 @@ export const VARIABLES = {
     bytesOrNone,
     '67108864 (64 MiB), or a twentieth of a smaller disk',
     'Kept free on the disks of `HOLDFAST_HOME` and the store. With less, new work is refused (`storage_full`); with less than a quarter of it, running turns are stopped. 0: nothing is kept free.',
+  ),
+  HOLDFAST_REPLAY_WINDOW_MS: withDefault(
+    windowMs,
+    String(REPLAY_WINDOW_MS),
+    'How long the pieces (deltas, tool output) of ended turns are kept for clients that resume, beside those of the last turn. After that only the messages remain, and an older cursor gets a snapshot. 0: not at all.',
   ),
   HOLDFAST_HOST_NAME: optional(
     id,
@@ -673,7 +685,7 @@ export function loadConfig(environment: Environment = process.env): Config {
       program: read(V.HOLDFAST_TEMPORAL_BIN),
       logLevel: read(V.HOLDFAST_TEMPORAL_LOG_LEVEL),
     },
-    store: { url: `sqlite:${storeFile}` },
+    store: { url: `sqlite:${storeFile}`, replayWindowMs: read(V.HOLDFAST_REPLAY_WINDOW_MS) },
     disk: {
       folders: [home, configPaths.spools, dirname(storeFile)],
       reserveBytes: read(V.HOLDFAST_DISK_RESERVE_BYTES),

@@ -4,16 +4,19 @@
  * while the store has something for it to do (Temporal was restored from an older copy), is told to read the store.
  *
  * Without this a conversation would stand still until somebody sends to it: its turn would end in the log, and what
- * waits behind it would not start.
+ * waits behind it would not start. The same for tables: one in which something waits while nothing runs, at two looks, is
+ * told to look.
  */
 import type { WorkflowClient } from '@temporalio/client';
 import { defineSearchAttributeKey, SearchAttributeType } from '@temporalio/common';
 
+import type { WorkflowSignals } from './activities/tables.ts';
 import { conversationWorkflowId } from './contracts/ids.ts';
 import {
   conversationWorkflowOptions,
   SEARCH_ATTRIBUTE,
   SIGNAL,
+  TABLE_SIGNAL,
   WORKFLOW_TYPE,
 } from './contracts/names.ts';
 import type { ConversationInputValue } from './contracts/signals.ts';
@@ -26,24 +29,29 @@ const STATE = defineSearchAttributeKey(SEARCH_ATTRIBUTE.state, SearchAttributeTy
 const PAGE = 200;
 
 export class Reviver {
-  readonly #store: Pick<Store, 'unsettled'>;
+  readonly #store: Pick<Store, 'unsettled' | 'waitingTables'>;
+  readonly #signals: WorkflowSignals;
   readonly #client: WorkflowClient;
   readonly #taskQueue: string;
   readonly #log: (text: string) => void;
   readonly #everyMs: number;
   /** Idle at the last look, while the store had something for them to do: that may have been the blink between the two. */
   #idle: ReadonlySet<string> = new Set();
+  /** Tables in which something waited at the last look, while nothing ran. */
+  #waiting: ReadonlySet<string> = new Set();
   #timer: NodeJS.Timeout | null = null;
   #stopped = false;
 
   constructor(parts: {
-    store: Pick<Store, 'unsettled'>;
+    store: Pick<Store, 'unsettled' | 'waitingTables'>;
+    signals: WorkflowSignals;
     client: WorkflowClient;
     taskQueue: string;
     log: (text: string) => void;
     everyMs?: number;
   }) {
     this.#store = parts.store;
+    this.#signals = parts.signals;
     this.#client = parts.client;
     this.#taskQueue = parts.taskQueue;
     this.#log = parts.log;
@@ -65,8 +73,32 @@ export class Reviver {
     if (this.#timer !== null) clearTimeout(this.#timer);
   }
 
-  /** One look; the ids of the conversations whose workflow was started, or told to read the store again. */
+  /** One look; the ids of the conversations and tables whose workflow was started, or told to read the store again. */
   async look(): Promise<string[]> {
+    return [...(await this.#lookAtConversations()), ...(await this.#lookAtTables())];
+  }
+
+  async #lookAtTables(): Promise<string[]> {
+    const told: string[] = [];
+    const waiting = new Set<string>();
+    for (let after = ''; ;) {
+      const page = await this.#store.waitingTables(after, PAGE);
+      for (const tableId of page) {
+        if (this.#stopped) return told;
+        waiting.add(tableId);
+        if (!this.#waiting.has(tableId)) continue;
+        await this.#signals.signalTable(tableId, TABLE_SIGNAL.look);
+        this.#log(`something waits in table ${tableId} and nothing runs; it was told to look`);
+        told.push(tableId);
+      }
+      if (page.length < PAGE) break;
+      after = page.at(-1) ?? '';
+    }
+    this.#waiting = waiting;
+    return told;
+  }
+
+  async #lookAtConversations(): Promise<string[]> {
     const revived: string[] = [];
     const idle = new Set<string>();
     for (let after = ''; ;) {

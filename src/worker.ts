@@ -1,5 +1,6 @@
 /**
- * The workflow worker: replays conversations, records what they decide, and starts again those that Temporal has lost.
+ * The workflow worker: replays conversations and tables, records what they decide, starts again those that Temporal has
+ * lost, and folds away old deltas.
  * Holds no provider and no chat client.
  *
  * Says `{"ready":true,"role":"worker"}` on stdout when it polls.
@@ -10,6 +11,8 @@ import { WorkflowClient } from '@temporalio/client';
 import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
 
 import { createRecordActivities } from './activities/records.ts';
+import { createTableActivities } from './activities/tables.ts';
+import { Compactor } from './compaction.ts';
 import { loadConfig } from './config.ts';
 import { WORKFLOW_TASK_QUEUE } from './contracts/names.ts';
 import { announceReady, connectPatiently, outliveFullLogs } from './process-entry.ts';
@@ -17,6 +20,7 @@ import { Reviver } from './revival.ts';
 import { openStore } from './store/open.ts';
 import { whenThereIsRoom } from './store/write-failures.ts';
 import { pulseFile, showPulse } from './supervisor/pulse.ts';
+import { workflowSignals } from './workflow-signals.ts';
 
 outliveFullLogs();
 const config = loadConfig();
@@ -27,13 +31,18 @@ const store = await whenThereIsRoom(() => openStore({ url: config.store.url }));
 const connection = await connectPatiently(() =>
   NativeConnection.connect(config.temporal.connection),
 );
+const client = new WorkflowClient({ connection, namespace: config.temporal.namespace });
+const signals = workflowSignals({ client, taskQueue: WORKFLOW_TASK_QUEUE });
 const worker = await Worker.create({
   connection,
   namespace: config.temporal.namespace,
   taskQueue: WORKFLOW_TASK_QUEUE,
   // Pre-bundled: a worker that bundles at boot needs a second and 100 MB more. `npm run build` makes it.
   workflowBundle: { codePath: fileURLToPath(new URL('../dist/workflows.js', import.meta.url)) },
-  activities: createRecordActivities({ store }),
+  activities: {
+    ...createRecordActivities({ store }),
+    ...createTableActivities({ store, signals }),
+  },
   // One workflow thread and a small cache of conversations: a conversation that is not in it is replayed from its history.
   workflowThreadPoolSize: 1,
   maxCachedWorkflows: 200,
@@ -45,15 +54,21 @@ const worker = await Worker.create({
 
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => shutdown());
 announceReady('worker');
+const log = (text: string): void =>
+  void process.stderr.write(`${new Date().toISOString()} ${text}\n`);
+const compactor = new Compactor({ store, windowMs: config.store.replayWindowMs, log });
+compactor.start();
 const reviver = new Reviver({
   store,
-  client: new WorkflowClient({ connection, namespace: config.temporal.namespace }),
+  client,
+  signals,
   taskQueue: WORKFLOW_TASK_QUEUE,
-  log: (text) => void process.stderr.write(`${new Date().toISOString()} ${text}\n`),
+  log,
 });
 reviver.start();
 await worker.run();
 reviver.stop();
+compactor.stop();
 await store.close();
 await connection.close();
 

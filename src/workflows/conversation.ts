@@ -26,11 +26,13 @@ import {
 
 import type { AttemptEnd, AttemptRef } from '../activities/live-turn.ts';
 import type { RecordActivities, RecordAnswer } from '../activities/records.ts';
+import type { TableActivities, TableWord } from '../activities/tables.ts';
 import type { ClaimActivities, TurnActivities } from '../activities/turns.ts';
 import { attemptKey } from '../contracts/ids.ts';
 import {
   HEARTBEAT_TIMEOUT_MS,
   HISTORY_EVENTS_LIMIT,
+  HISTORY_LIMIT_BYTES,
   TURN_ACTIVITY_LIMIT_MS,
 } from '../contracts/limits.ts';
 import { CLAIM_TASK_QUEUE, hostTaskQueue } from '../contracts/names.ts';
@@ -41,37 +43,53 @@ import type {
 } from '../contracts/signals.ts';
 import {
   apply,
+  askedBySend,
+  asksForSlot,
   type Command,
+  type CommandSignal,
   type ConversationModel,
   decide,
   type Decision,
   describe,
   type Effect,
+  type HeldItem,
+  isWaiting,
+  isWhole,
   newConversation,
+  type Occupied,
+  openedQueue,
   parseApprovalSignal,
   parseSignal,
+  queueMark,
+  type Replaced,
+  startable,
 } from '../domain/conversation.ts';
 import { promptMessageId, turnIdOf } from '../domain/turn-ids.ts';
 import {
   cancelSignal,
+  holdQueueSignal,
   providerAttribute,
   quietAttribute,
   quietSignal,
+  removeQueuedSignal,
   reopenSignal,
   resolveApprovalSignal,
   retrySignal,
+  rollbackSignal,
   sendSignal,
   snapshotQuery,
   stateAttribute,
   tableAttribute,
   turnStartedAtAttribute,
+  updateConversationSignal,
+  updateQueuedSignal,
 } from './definitions.ts';
 
 /** What one run of the workflow hands to the next, or what the gateway starts the first with. */
 export type ConversationRunInput = ConversationInputValue & { carried?: ConversationModel };
 
 // The store may be busy or full for a while: a recorded Signal waits for it, however long (A1).
-const records = proxyLocalActivities<RecordActivities>({
+const records = proxyLocalActivities<RecordActivities & Pick<TableActivities, 'tellTable'>>({
   startToCloseTimeout: '30 seconds',
   retry: { initialInterval: '50 ms', maximumInterval: '2 seconds' },
 });
@@ -123,20 +141,34 @@ class ConversationRun {
   #model: ConversationModel;
   /** Attempts whose activity is running or about to, `<turnId>.<attempt>`. An ended one may linger until its activity has told. */
   readonly #running = new Set<string>();
+  /** requestIds that this run has offered to their turn. */
+  readonly #offered = new Set<string>();
   #shownState = '';
   /** The attempt whose provider is silent, `<turnId>.<attempt>`. */
   #quiet: string | null = null;
   #shownQuiet = false;
+  /** Cancels and answers on their way to the host: they would be lost with this run. */
+  #errands = 0;
+  /** What the table is to be told, once what it follows from is recorded. */
+  #words: TableWord[] = [];
 
   constructor(input: ConversationRunInput) {
     this.#input = input;
-    this.#model =
-      input.carried ??
-      newConversation({ conversationId: input.conversationId, provider: '', model: null });
+    const { conversationId, carried } = input;
+    // A model that was carried over from before there were tables lacks what they brought.
+    this.#model = {
+      ...newConversation({ conversationId, provider: '', model: null }),
+      ...carried,
+    };
     // Before any await: a signal that came with the start must find its handler.
     setHandler(sendSignal, (value) => this.#take('send', value));
     setHandler(cancelSignal, (value) => this.#take('cancel', value));
     setHandler(retrySignal, (value) => this.#take('retry', value));
+    setHandler(updateQueuedSignal, (value) => this.#take('updateQueued', value));
+    setHandler(removeQueuedSignal, (value) => this.#take('removeQueued', value));
+    setHandler(holdQueueSignal, (value) => this.#take('holdQueue', value));
+    setHandler(rollbackSignal, (value) => this.#take('rollback', value));
+    setHandler(updateConversationSignal, (value) => this.#take('updateConversation', value));
     setHandler(resolveApprovalSignal, (value) => this.#takeApproval(value));
     setHandler(quietSignal, (value) => this.#takeQuiet(value));
     setHandler(reopenSignal, () => {
@@ -147,27 +179,35 @@ class ConversationRun {
 
   async run(): Promise<never> {
     if (this.#input.carried === undefined) await this.#open(this.#input);
+    if (this.#words.length > 0) await this.#tellTable();
     this.#show();
     for (;;) {
       await condition(() => this.#inbox.length > 0 || this.#mayContinueAsNew());
       const item = this.#inbox.shift();
-      if (item === undefined)
-        return continueAsNew<typeof conversation>({
-          conversationId: this.#model.conversationId,
-          carried: this.#model,
-        });
+      if (item === undefined) return this.#continueAsNew();
       // Local activities are called from here alone, one at a time: of two that run at once the order in which they end
       // is not in the history, and what follows from it would not replay.
       if (item.type === 'approval') this.#answer(item);
       else if (item.type === 'host') await this.#pinTo(item.host);
       else if (item.type === 'reopen')
-        await this.#open({ conversationId: this.#model.conversationId });
+        await this.#open({ conversationId: this.#model.conversationId }, { given: true });
       else await this.#handle(item);
+      // Not awaited for nothing: a turn would be started before its state is shown, and old histories have it after.
+      if (this.#words.length > 0) await this.#tellTable();
       this.#show();
     }
   }
 
-  #take(name: 'send' | 'cancel' | 'retry', value: unknown): void {
+  /** What runs or waits, the next run reads from the store. */
+  #continueAsNew(): Promise<never> {
+    const { conversationId, queue, turn } = this.#model;
+    const isIdle = queue.length === 0 && turn === null && this.#running.size === 0;
+    return continueAsNew<typeof conversation>(
+      isIdle ? { conversationId, carried: this.#model } : { conversationId },
+    );
+  }
+
+  #take(name: CommandSignal, value: unknown): void {
     const command = parseSignal(name, value);
     if (command === null) log.warn('a signal without the documented shape was ignored', { name });
     else this.#inbox.push(command);
@@ -195,17 +235,23 @@ class ConversationRun {
     this.#showQuiet();
   }
 
-  /** Reads the store's state; a turn that runs there is run here (it is found running, or ended). */
-  async #open(input: ConversationInputValue): Promise<void> {
+  /**
+   * Reads the store's state; a turn that runs there is run here (it is found running, or ended). `given`: somebody has said
+   * that what waits here may start.
+   */
+  async #open(input: ConversationInputValue, { given } = { given: false }): Promise<void> {
     const start = await records.openConversation(input);
-    const { provider, model, host, turn, queue } = start;
+    const { provider, model, host, turn, queue, tableId, title, held } = start;
     this.#model = {
       ...this.#model,
+      tableId,
+      titled: title !== '',
       provider,
       model,
       host,
       turn,
-      queue,
+      queue: openedQueue(queue, held ?? false),
+      held: held ?? false,
       state: turn === null ? 'idle' : turn.cancelRequested ? 'cancelled' : 'processing',
     };
     upsertSearchAttributes([
@@ -216,12 +262,24 @@ class ConversationRun {
     if (turn === null) {
       // The last turn ended while nobody was there to settle it: what waits is started, or the state recorded as idle.
       if (queue.length > 0 || start.state === 'processing' || start.state === 'cancelled')
-        await this.#handle({ type: 'resume' });
+        // One that has not settled its last end may have been taken to be waiting; it gives way as after any end.
+        await this.#handle({
+          type: 'resume',
+          stored: start.state,
+          given: given && start.state === 'idle',
+        });
       return;
     }
-    this.#perform({ type: 'run', turnId: turn.turnId, attempt: turn.attempt });
-    if (turn.cancelRequested)
-      this.#perform({ type: 'stop', turnId: turn.turnId, attempt: turn.attempt, by: 'user' });
+    const { turnId, attempt } = turn;
+    this.#perform({ type: 'run', turnId, attempt });
+    if (turn.cancelRequested) this.#perform({ type: 'stop', turnId, attempt, by: 'user' });
+    // Whoever offered these may have died before the host was asked; asked twice, it says the same.
+    for (const item of queue) {
+      const { steer, requestId, content } = item;
+      // A long one is not here in whole: it runs by itself when the turn has ended.
+      if (steer === true && isWhole(item))
+        this.#perform({ type: 'steer', turnId, attempt, requestId, content });
+    }
   }
 
   async #claimHost(): Promise<void> {
@@ -243,29 +301,60 @@ class ConversationRun {
 
   /** Decides, records, applies, acts: in this order, and no command before the one before it is done. */
   async #handle(command: Command): Promise<void> {
-    const asked = await this.#complete(command);
+    const completed = await this.#complete(command);
+    let occupied: Occupied | null = null;
     for (;;) {
+      const asked = await this.#withQueueFacts(completed);
       const { turn } = this.#model;
       // The end of the running turn may be in the log before its activity has told us: then it is settled first,
       // so that whoever has seen `chat.done` finds the conversation free.
       const guard = asked.type === 'turn.ended' || asked.type === 'resume' ? null : turn;
-      const answer = await this.#decideAndRecord(asked, this.#model, guard);
-      if (answer === 'ended' && turn !== null) {
+      const answer = await this.#decideAndRecord({ command: asked, guard, occupied });
+      const refusal = occupationOf(answer);
+      if (refusal !== null) {
+        // Decided again, on that: it waits, and the table is told. What waits starts nothing, so this ends.
+        occupied = refusal;
+        // There is nothing to record: it was told to look, and somebody else was quicker.
+        if (asked.type === 'resume' && asked.stored === 'idle') {
+          this.#perform(asksForSlot(startable(this.#model.queue), refusal));
+          return;
+        }
+      } else if (answer === 'ended' && turn !== null) {
         // What interrupts goes before everything that waits; settled first, the head of the queue would be started, only
-        // to be cancelled. There is nothing left to stop.
-        const first = asked.type === 'send' && asked.whenBusy === 'interrupt';
+        // to be cancelled. What is held must not be started by that end. There is nothing left to stop.
+        const first = goesBeforeTheEnd(asked);
         const ended = { ...this.#model, turn: { ...turn, cancelRequested: true } };
-        const done = first ? await this.#decideAndRecord(asked, ended, null) : answer;
+        const done = first
+          ? await this.#decideAndRecord({ command: asked, model: ended, guard: null, occupied })
+          : answer;
         await this.#handle({ type: 'turn.ended', turnId: turn.turnId, attempt: turn.attempt });
         if (done === 'recorded') return;
+        occupied = null;
       } else if (answer === 'known' || answer === 'behind') {
         await this.#open({ conversationId: this.#model.conversationId });
+        this.#sayAgain(command);
         if (answer === 'known') return;
+        occupied = null;
       } else return;
     }
   }
 
-  /** The command with what must not change between two looks at it: a cancel means the turn that runs when it is taken up. */
+  /** An earlier run of this task may have put what interrupts into the queue, and died before the table was told. */
+  #sayAgain(command: Command): void {
+    const asks =
+      (command.type === 'send' && command.whenBusy === 'interrupt') ||
+      (command.type === 'queue.update' && 'now' in command.change);
+    const { queue, conversationId } = this.#model;
+    const isThere = queue.some(
+      (item) => asks && item.requestId === command.requestId && item.now === true,
+    );
+    if (isThere && isWaiting(this.#model))
+      this.#words.push({ name: 'wantSlot', conversationId, interrupt: true });
+  }
+
+  /**
+   * The command with what must not change between two looks at it: a cancel means the turn that runs when it is taken up.
+   */
   async #complete(command: Command): Promise<Command> {
     const { conversationId, turn } = this.#model;
     switch (command.type) {
@@ -275,25 +364,110 @@ class ConversationRun {
       }
       case 'cancel':
         return { ...command, turnId: command.turnId ?? turn?.turnId ?? null };
+      case 'send': {
+        const { replaces, whenBusy } = command;
+        const found =
+          replaces === undefined
+            ? {}
+            : { replaces: await this.#lookUpReplaced(replaces.messageId) };
+        // In histories of earlier versions a message that should steer was queued, and nothing else followed.
+        const steers = whenBusy !== 'steer' || patched('steer');
+        return { ...command, ...found, whenBusy: steers ? whenBusy : 'queue' };
+      }
+      case 'rollback': {
+        const { messageId } = command;
+        if (messageId === null) return { ...command, found: true };
+        const { kept } = await records.lookUpMessage({ conversationId, messageId });
+        return { ...command, found: kept };
+      }
       default:
         return command;
     }
   }
 
+  /** The command with what the store knows of the queue that it may start something of. */
+  async #withQueueFacts(command: Command): Promise<Command> {
+    const { conversationId, queue } = this.#model;
+    switch (command.type) {
+      case 'turn.ended':
+      case 'resume': {
+        const asked = await this.#withoutCut(command);
+        const requestIds = queue.flatMap((item) => (item.steer === true ? [item.requestId] : []));
+        const taken =
+          requestIds.length === 0
+            ? []
+            : await records.takenBySteering({ conversationId, requestIds });
+        const gone = [...taken, ...(asked.dropped ?? [])];
+        const left = queue.filter((item) => !gone.includes(item.requestId));
+        return this.#withHead({ ...asked, taken }, startable(left)?.replaces);
+      }
+      case 'queue.hold': {
+        const asked = await this.#withoutCut(command);
+        const left = queue.filter((item) => asked.dropped?.includes(item.requestId) !== true);
+        return this.#withHead(asked, left[0]?.replaces);
+      }
+      case 'queue.update': {
+        if (!('now' in command.change)) return command;
+        const item = queue.find(({ requestId }) => requestId === command.requestId);
+        return this.#withHead(await this.#withoutCut(command), item?.replaces);
+      }
+      default:
+        return command;
+    }
+  }
+
+  /** With the retries in the queue whose turn has been cut from the history since: they are not run any more. */
+  async #withoutCut<C extends Command>(command: C): Promise<C & { dropped?: readonly string[] }> {
+    const { conversationId, queue } = this.#model;
+    const retries = queue.filter(({ attempt }) => attempt > 1);
+    if (retries.length === 0 || !patched('cut-retries')) return command;
+    const turnIds = retries.map(({ turnId }) => turnId);
+    const cut = await records.cutTurns({ conversationId, turnIds });
+    const dropped = retries.flatMap((item) => (cut.includes(item.turnId) ? [item.requestId] : []));
+    return dropped.length === 0 ? command : { ...command, dropped };
+  }
+
+  async #withHead<C extends Command>(command: C, messageId: string | undefined): Promise<C> {
+    return messageId === undefined
+      ? command
+      : { ...command, head: await this.#lookUpReplaced(messageId) };
+  }
+
+  async #lookUpReplaced(messageId: string): Promise<Replaced> {
+    const { conversationId } = this.#model;
+    const { kept: _, ...replaced } = await records.lookUpMessage({ conversationId, messageId });
+    return replaced;
+  }
+
   /** Null: there is nothing to record. */
-  async #decideAndRecord(
-    command: Command,
-    model: ConversationModel,
-    guard: ConversationModel['turn'],
-  ): Promise<RecordAnswer | null> {
+  async #decideAndRecord({
+    command,
+    model = this.#model,
+    guard,
+    occupied,
+  }: {
+    command: Command;
+    model?: ConversationModel;
+    guard: ConversationModel['turn'];
+    occupied: Occupied | null;
+  }): Promise<RecordAnswer | null> {
     const decision = decide(model, command, {
       now: new Date().toISOString(),
       ...this.#idsFor(model, command),
+      occupied,
     });
     if (decision === null) return null;
     const answer = await this.#record(decision, command, guard);
-    if (answer === 'recorded') this.#applyAll(decision);
-    return answer;
+    if (answer !== 'recorded' && answer !== 'recorded-others-wait') return answer;
+    const { length } = this.#words;
+    this.#applyAll(decision);
+    if (answer === 'recorded-others-wait') {
+      // It had its turn: what comes here from now on has waited less.
+      const yields = isWaiting(this.#model) ? null : this.#model.conversationId;
+      // Before what the decision itself has to say, which knows better.
+      this.#words.splice(length, 0, { name: 'look', yields });
+    }
+    return 'recorded';
   }
 
   /** Never by the order of decisions; see domain/turn-ids.ts. What is started is the send itself, or the head of the queue. */
@@ -313,10 +487,17 @@ class ConversationRun {
     command: Command,
     guard: ConversationModel['turn'],
   ): ReturnType<RecordActivities['recordDecision']> {
-    const { conversationId, turn, queue } = this.#model;
+    const { conversationId, tableId, turn, queue, held } = this.#model;
+    const leaves = decision.events.some(
+      (event) => event.type === 'conversation.state' && event.payload.state === 'idle',
+    );
     // What tells a repeat of a request from a reuse of its id.
     const content =
-      command.type === 'send' ? command.content : 'turnId' in command ? (command.turnId ?? '') : '';
+      command.type === 'send'
+        ? askedBySend({ content: command.content, replaces: command.replaces?.messageId })
+        : 'turnId' in command
+          ? (command.turnId ?? '')
+          : '';
     return records.recordDecision({
       conversationId,
       key: decision.key,
@@ -325,8 +506,13 @@ class ConversationRun {
       unlessEnded: guard === null ? null : { turnId: guard.turnId, attempt: guard.attempt },
       basis: {
         turn: turn === null ? null : { turnId: turn.turnId, attempt: turn.attempt },
-        queue: queue.map((item) => item.turnId),
+        queue: queue.map(queueMark),
+        held,
       },
+      ...(tableId === null || decision.waitedSince === undefined
+        ? {}
+        : { waitedSince: decision.waitedSince }),
+      ...(tableId === null || !leaves ? {} : { leaves: tableId }),
     });
   }
 
@@ -337,11 +523,48 @@ class ConversationRun {
   }
 
   #perform(effect: Effect): void {
-    const { turnId, attempt } = effect;
-    if (effect.type === 'stop') {
-      void this.#stop(effect);
-      return;
+    switch (effect.type) {
+      case 'want':
+        this.#words.push({
+          name: 'wantSlot',
+          conversationId: this.#model.conversationId,
+          interrupt: effect.interrupt,
+        });
+        return;
+      case 'look':
+        this.#words.push({
+          name: 'look',
+          yields: effect.yields ? this.#model.conversationId : null,
+        });
+        return;
+      case 'stop':
+        void this.#stop(effect);
+        return;
+      case 'steer':
+        void this.#steer(effect);
+        return;
+      case 'run':
+        this.#start(effect);
+        return;
     }
+  }
+
+  /** The last word of each kind is enough: the table looks at the store. */
+  async #tellTable(): Promise<void> {
+    const { tableId } = this.#model;
+    const words = this.#words;
+    this.#words = [];
+    if (tableId === null) return;
+    const wants = words.filter(({ name }) => name === 'wantSlot');
+    const interrupts = wants.find((word) => word.name === 'wantSlot' && word.interrupt);
+    const looks = words.filter(({ name }) => name === 'look');
+    // An interrupt before all; but who gives way does so before something else of it wants the slot.
+    const plain = interrupts === undefined ? wants.at(-1) : undefined;
+    for (const word of [interrupts, looks.at(-1), plain])
+      if (word !== undefined) await records.tellTable({ tableId, word });
+  }
+
+  #start({ turnId, attempt }: { turnId: string; attempt: number }): void {
     const key = attemptKey(turnId, attempt);
     if (this.#running.has(key)) return;
     this.#running.add(key);
@@ -381,38 +604,64 @@ class ConversationRun {
     // Without a host the attempt has not begun; the recorded cancel keeps it from beginning when one comes.
     await condition(() => this.#model.host !== null);
     const { turnId, attempt, by } = effect;
+    this.#errands += 1;
     await shortHostActivities(this.#model.host ?? '', `cancel turn ${turnId}`).stopTurn({
       conversationId,
       turnId,
       attempt,
       by,
     });
+    this.#errands -= 1;
+  }
+
+  /** Offers a queued message to the running turn, and waits for what becomes of it. */
+  async #steer(effect: Extract<Effect, { type: 'steer' }>): Promise<void> {
+    const { conversationId } = this.#model;
+    const { turnId, attempt, requestId, content } = effect;
+    if (this.#offered.has(requestId)) return;
+    this.#offered.add(requestId);
+    await condition(() => this.#model.host !== null);
+    const summary = `give message ${requestId} to turn ${turnId}`;
+    const request = { conversationId, turnId, attempt, requestId, content };
+    try {
+      const answer = await hostActivities(this.#model.host ?? '', summary).steerTurn(request);
+      this.#inbox.push({ type: 'steered', requestId, taken: answer === 'taken' });
+    } catch (error) {
+      if (!(error instanceof ActivityFailure) || isCancellation(error)) throw error;
+      // Nobody knows whether it was taken: the end of the turn will tell.
+      log.warn('a message was not given to its turn', { turnId, requestId, error: error.message });
+    }
   }
 
   #answer(item: ResolveApprovalSignalValue): void {
     const { turn, host, conversationId } = this.#model;
     if (turn === null || host === null) return;
     const { approvalId, decision, by, message } = item;
-    void shortHostActivities(host, `answer approval ${approvalId}`).answerApproval({
-      conversationId,
-      turnId: turn.turnId,
-      attempt: turn.attempt,
-      approvalId,
-      decision,
-      by: by ?? 'operator',
-      message: message ?? null,
-    });
+    this.#errands += 1;
+    void shortHostActivities(host, `answer approval ${approvalId}`)
+      .answerApproval({
+        conversationId,
+        turnId: turn.turnId,
+        attempt: turn.attempt,
+        approvalId,
+        decision,
+        by: by ?? 'operator',
+        message: message ?? null,
+      })
+      .then(() => {
+        this.#errands -= 1;
+      });
   }
 
   #mayContinueAsNew(): boolean {
+    const { continueAsNewSuggested, historyLength, historySize } = workflowInfo();
+    if (this.#model.host === null || this.#errands > 0 || !allHandlersFinished()) return false;
+    // In mid-turn: the next run finds the turn running, in the store and on its host.
+    if (historySize > HISTORY_LIMIT_BYTES) return true;
     return (
-      (workflowInfo().continueAsNewSuggested ||
-        workflowInfo().historyLength > HISTORY_EVENTS_LIMIT) &&
+      (continueAsNewSuggested || historyLength > HISTORY_EVENTS_LIMIT) &&
       this.#model.turn === null &&
-      this.#model.queue.length === 0 &&
-      this.#running.size === 0 &&
-      this.#model.host !== null &&
-      allHandlersFinished()
+      this.#running.size === 0
     );
   }
 
@@ -448,7 +697,7 @@ class ConversationRun {
   }
 
   #snapshot(): WorkflowSnapshotValue {
-    const { conversationId, state, turn, queue, host } = this.#model;
+    const { conversationId, state, turn, queue, held, host } = this.#model;
     return {
       conversationId,
       state,
@@ -462,10 +711,42 @@ class ConversationRun {
               startedAt: turn.startedAt,
             },
       // Whole prompts may be larger than what a query may answer (2 MiB); they are in the log.
-      queue: queue.map((item) => ({ ...item, content: item.content.slice(0, 200) })),
+      queue: queue.map((row) => {
+        const { storedBytes: _, ...item }: HeldItem = row;
+        return { ...item, content: item.content.slice(0, 200) };
+      }),
+      held,
       host,
       inWords: this.#inWords(),
     };
+  }
+}
+
+/** Whether a command that finds the running turn ended is decided before that end is settled. */
+function goesBeforeTheEnd(command: Command): boolean {
+  switch (command.type) {
+    case 'send':
+      return command.whenBusy === 'interrupt';
+    case 'cancel':
+      return command.holdQueue === true;
+    case 'queue.hold':
+      return command.held;
+    default:
+      return false;
+  }
+}
+
+/** Why the table did not let a turn start; null: it was not that. */
+function occupationOf(answer: RecordAnswer | null): Occupied | null {
+  switch (answer) {
+    case 'occupied-running':
+      return 'running';
+    case 'occupied-elsewhere':
+      return 'elsewhere';
+    case 'occupied-waiting':
+      return 'waiting';
+    default:
+      return null;
   }
 }
 

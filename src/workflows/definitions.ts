@@ -1,13 +1,23 @@
 /** What a conversation's Workflow answers to. Wire names: contracts/names.ts. Source: protocol.md section 7. */
 import { defineQuery, defineSignal } from '@temporalio/workflow';
 
-import { QUERY, SEARCH_ATTRIBUTE, SIGNAL } from '../contracts/names.ts';
+import { QUERY, SEARCH_ATTRIBUTE, SIGNAL, TABLE_SIGNAL } from '../contracts/names.ts';
 import type {
+  ActivateSignalValue,
   CancelSignalValue,
+  HoldQueueSignalValue,
+  NewConversationSignalValue,
   QuietSignalValue,
+  RemoveQueuedSignalValue,
   ResolveApprovalSignalValue,
   RetrySignalValue,
+  RollbackSignalValue,
   SendSignalValue,
+  TableWorkflowSnapshotValue,
+  UpdateConversationSignalValue,
+  UpdateQueuedSignalValue,
+  UpdateTableSignalValue,
+  WantSlotSignalValue,
   WorkflowSnapshotValue,
 } from '../contracts/signals.ts';
 
@@ -17,6 +27,18 @@ export const sendSignal = defineSignal<[SendSignalValue]>(SIGNAL.send);
 export const cancelSignal = defineSignal<[CancelSignalValue?]>(SIGNAL.cancel);
 /** A new attempt of a turn that ended otherwise than completed. */
 export const retrySignal = defineSignal<[RetrySignalValue]>(SIGNAL.retry);
+/** Another text, another place, or the front, for a queued message. */
+export const updateQueuedSignal = defineSignal<[UpdateQueuedSignalValue]>(SIGNAL.updateQueued);
+/** Takes a queued message out; its end is `chat.cancelled`. */
+export const removeQueuedSignal = defineSignal<[RemoveQueuedSignalValue]>(SIGNAL.removeQueued);
+/** Holds what waits, or releases it. */
+export const holdQueueSignal = defineSignal<[HoldQueueSignalValue]>(SIGNAL.holdQueue);
+/** Cuts the history after a message. */
+export const rollbackSignal = defineSignal<[RollbackSignalValue]>(SIGNAL.rollback);
+/** Title, archived, provider, model. */
+export const updateConversationSignal = defineSignal<[UpdateConversationSignalValue]>(
+  SIGNAL.updateConversation,
+);
 /** The answer to an open approval. */
 export const resolveApprovalSignal = defineSignal<[ResolveApprovalSignalValue]>(
   SIGNAL.resolveApproval,
@@ -25,6 +47,21 @@ export const resolveApprovalSignal = defineSignal<[ResolveApprovalSignalValue]>(
 export const quietSignal = defineSignal<[QuietSignalValue]>(SIGNAL.quiet);
 /** The store knows of something to do, and this workflow says that it is idle: it reads the store's state again. */
 export const reopenSignal = defineSignal(SIGNAL.reopen);
+/** Of a table: New chat. */
+export const newConversationSignal = defineSignal<[NewConversationSignalValue]>(
+  TABLE_SIGNAL.newConversation,
+);
+/** Of a table: an old conversation is continued. */
+export const activateSignal = defineSignal<[ActivateSignalValue]>(TABLE_SIGNAL.activate);
+/** Of a table: its title. */
+export const updateTableSignal = defineSignal<[UpdateTableSignalValue]>(TABLE_SIGNAL.updateTable);
+/** Of a table, from its conversations: something waits there. */
+export const wantSlotSignal = defineSignal<[WantSlotSignalValue]>(TABLE_SIGNAL.wantSlot);
+/** Of a table: there may be something to decide. */
+export const lookSignal = defineSignal<[{ yields?: string | null }?]>(TABLE_SIGNAL.look);
+/** Of a table: which conversation is active. */
+export const tableSnapshotQuery = defineQuery<TableWorkflowSnapshotValue>(QUERY.snapshot);
+
 /** The state the workflow owns; the transcript is in the log. */
 export const snapshotQuery = defineQuery<WorkflowSnapshotValue>(QUERY.snapshot);
 

@@ -1,2 +1,3 @@
 /** Entry of the workflow bundle: every Workflow of this project, by its Workflow Type. */
 export { conversation } from './conversation.ts';
+export { table } from './table.ts';

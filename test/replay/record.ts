@@ -1,7 +1,8 @@
 /**
- * Records the histories that `npm test` replays (R1): one for each path through the conversation's workflow.
+ * Records the histories that `npm test` replays (R1): one for each path through the workflows.
  *
  *     node test/replay/record.ts            writes those that are missing
+ *     node test/replay/record.ts NAME…      writes these anew: only those of a version that nobody has run
  *     node test/replay/record.ts --all      writes all anew: only together with a deliberate, versioned change
  *
  * `a-silence-told-to-an-earlier-version` was recorded with the worker of commit 167ad6a, which did not know these signals: it
@@ -12,7 +13,7 @@
  */
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
@@ -25,6 +26,7 @@ import {
   ran,
   snapshotOf,
   type Started,
+  type StartedTable,
   startHarness,
 } from '../workflows/harness.ts';
 
@@ -34,8 +36,11 @@ const bundlePath = fileURLToPath(new URL('../../dist/workflows.js', import.meta.
 type Path = {
   name: string;
   unpinned?: boolean;
+  /** The conversation belongs to a table. */
+  tableId?: string;
   walk(started: Started, harness: Harness): Promise<void>;
 };
+type TablePath = { name: string; walk(started: StartedTable): Promise<void> };
 
 const paths: Path[] = [
   {
@@ -185,25 +190,177 @@ const paths: Path[] = [
   },
 ];
 
+/** What was recorded under that key, once it is there. */
+const recordedAs = (double: Started['double'], key: string) =>
+  eventually(() => double.keys.get(key));
+
+paths.push(
+  {
+    name: 'queue-commands',
+    async walk({ double, handle }) {
+      for (const n of [1, 2, 3, 4])
+        await handle.signal('send', { requestId: `r${n}`, content: `${n}` });
+      await ran(double);
+      await handle.signal('updateQueued', { commandId: 'k1', requestId: 'r3', content: 'drei' });
+      await handle.signal('updateQueued', { commandId: 'k2', requestId: 'r4', position: 0 });
+      await handle.signal('removeQueued', { commandId: 'k3', requestId: 'r2' });
+      await handle.signal('removeQueued', { commandId: 'k4', requestId: 'none' });
+      await handle.signal('holdQueue', { commandId: 'k5', held: true });
+      await handle.signal('updateQueued', { commandId: 'k6', requestId: 'r3', now: true });
+      double.end(await ran(double, 2));
+      await idle(handle);
+      await handle.signal('holdQueue', { commandId: 'k7', held: false });
+      await ran(double, 3);
+      await handle.signal('send', { requestId: 'r5', content: '5' });
+      await handle.signal('cancel', { holdQueue: true });
+      await idle(handle);
+    },
+  },
+  {
+    name: 'steer-taken-refused-unheard',
+    async walk({ double, handle }) {
+      await handle.signal('send', { requestId: 'r1', content: '1' });
+      await ran(double);
+      for (const n of [2, 3, 4])
+        await handle.signal('send', { requestId: `r${n}`, content: `${n}`, whenBusy: 'steer' });
+      await eventually(() => double.offered.length === 3);
+      double.answerOffer('r2', 'taken');
+      await recordedAs(double, 'steered:r2');
+      double.answerOffer('r3', 'refused');
+      await recordedAs(double, 'steered:r3');
+      double.answerOffer('r4', 'taken', { told: false });
+      double.end(await ran(double));
+      double.end(await ran(double, 2));
+      await idle(handle);
+      double.answerOffer('r4', 'taken');
+    },
+  },
+  {
+    name: 'edit-rollback-update',
+    async walk({ double, handle }) {
+      double.messages.set('m5', { messageId: 'm5', found: true, previousMessageId: 'm4' });
+      await handle.signal('updateConversation', {
+        commandId: 'k1',
+        title: 'Work',
+        provider: 'claude',
+      });
+      await handle.signal('rollback', { commandId: 'k2', messageId: 'm5' });
+      await handle.signal('rollback', { commandId: 'k3', messageId: null });
+      await handle.signal('send', { requestId: 'r1', content: '1', replaces: 'm5' });
+      const first = await ran(double);
+      await handle.signal('send', { requestId: 'r2', content: '2', replaces: 'm5' });
+      await handle.signal('send', { requestId: 'r3', content: '3', replaces: 'none' });
+      await recordedAs(double, 'request:r3');
+      double.end(first, 'interrupted');
+      const second = await ran(double, 2);
+      await handle.signal('retry', { turnId: first.turnId, requestId: 'again' });
+      await recordedAs(double, 'request:again');
+      double.cut.add(first.turnId);
+      double.end(second);
+      await idle(handle);
+    },
+  },
+  {
+    name: 'in-a-table',
+    tableId: 'recorded-table',
+    async walk({ double, handle }) {
+      double.occupied = 'elsewhere';
+      await handle.signal('send', { requestId: 'r1', content: '1' });
+      await handle.signal('send', { requestId: 'r2', content: '2', whenBusy: 'interrupt' });
+      await recordedAs(double, 'request:r2');
+      const { queue } = await snapshotOf(handle);
+      double.start = { ...double.start, queue };
+      await handle.signal('reopen');
+      await handle.signal('updateConversation', { commandId: 'k1', archived: false });
+      await recordedAs(double, 'command:k1');
+      double.occupied = null;
+      await handle.signal('reopen');
+      const first = await ran(double);
+      double.occupied = 'waiting';
+      double.othersWait = true;
+      double.end(first);
+      await recordedAs(double, `settled:${first.turnId}.1`);
+      double.start = { ...double.start, queue: (await snapshotOf(handle)).queue };
+      await handle.signal('reopen');
+      double.end(await ran(double, 2));
+      await idle(handle);
+    },
+  },
+);
+
+const tablePaths: TablePath[] = [
+  {
+    name: 'table-commands-and-looks',
+    async walk({ double, handle, id }) {
+      const chat = (name: string) => ({
+        conversationId: `${id}_${name}`,
+        title: '',
+        provider: 'scripted',
+        model: null,
+      });
+      await handle.signal('newConversation', chat('a'));
+      await handle.signal('newConversation', chat('b'));
+      await eventually(() => double.told.length === 2);
+      const waiting = [{ conversationId: `${id}_a`, since: '2026-01-01T00:00:00.000Z' }];
+      double.facts = { ...double.facts, waiting };
+      await handle.signal('look');
+      await handle.signal('wantSlot', { conversationId: `${id}_b`, interrupt: false });
+      await handle.signal('wantSlot', { nonsense: true } as never);
+      await handle.signal('activate', {
+        commandId: 'k1',
+        conversationId: `${id}_b`,
+        whenBusy: 'interrupt',
+      });
+      await handle.signal('updateTable', { commandId: 'k2', title: 'Work' });
+      await eventually(() => double.commands.length === 6);
+      await handle.query('snapshot');
+    },
+  },
+];
+
 const all = process.argv.includes('--all');
+const named = process.argv.slice(2).filter((argument) => !argument.startsWith('-'));
 mkdirSync(folder, { recursive: true });
 execFileSync(process.execPath, [
   fileURLToPath(new URL('../../scripts/bundle.ts', import.meta.url)),
 ]);
 const server = await startTemporal({ binary: await findTemporalBinary() });
 const harness = await startHarness({ address: server.address, bundlePath });
+/** Where the path's history goes; null: it is there already. */
+function fileOf({ name }: { name: string }): string | null {
+  const file = join(folder, `${name}.json`);
+  return existsSync(file) && !all && !named.includes(name) ? null : file;
+}
+
+async function write(
+  file: string,
+  { handle }: Pick<Started | StartedTable, 'handle'>,
+): Promise<void> {
+  // The last Workflow Task is closed when the server says that none is pending.
+  await eventually(async () => (await handle.describe()).raw.pendingWorkflowTask == null);
+  const history = await handle.fetchHistory();
+  writeFileSync(file, `${JSON.stringify(JSON.parse(historyToJSON(history)), null, 1)}\n`);
+  process.stdout.write(`${basename(file)}: ${history.events?.length} events\n`);
+}
+
 try {
   for (const path of paths) {
-    const { name, unpinned = false } = path;
-    const file = join(folder, `${name}.json`);
-    if (existsSync(file) && !all) continue;
-    const started = await harness.start(name, { unpinned });
+    const file = fileOf(path);
+    if (file === null) continue;
+    const { name, unpinned = false, tableId } = path;
+    const started = await harness.start(name, {
+      unpinned,
+      ...(tableId === undefined ? {} : { tableId }),
+    });
     await path.walk(started, harness);
-    // The last Workflow Task is closed when the server says that none is pending.
-    await eventually(async () => (await started.handle.describe()).raw.pendingWorkflowTask == null);
-    const history = await started.handle.fetchHistory();
-    writeFileSync(file, `${JSON.stringify(JSON.parse(historyToJSON(history)), null, 1)}\n`);
-    process.stdout.write(`${name}: ${history.events?.length} events\n`);
+    await write(file, started);
+  }
+  for (const path of tablePaths) {
+    const file = fileOf(path);
+    if (file === null) continue;
+    const started = await harness.startTable(path.name);
+    await path.walk(started);
+    await write(file, started);
   }
 } finally {
   await harness.stop();

@@ -1,9 +1,10 @@
 /**
- * The conversation's workflow on a real Temporal server, with typed doubles where its activities would be.
+ * The workflows on a real Temporal server, with typed doubles where their activities would be.
  */
 import { randomUUID } from 'node:crypto';
 
 import { Client, Connection, type WorkflowHandle } from '@temporalio/client';
+import { ApplicationFailure } from '@temporalio/common';
 import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
 
 import type { AttemptEnd, AttemptRef } from '../../src/activities/live-turn.ts';
@@ -13,11 +14,21 @@ import type {
   RecordAnswer,
   RecordRequest,
 } from '../../src/activities/records.ts';
+import type { SteerAnswer, SteerRequest } from '../../src/activities/steering.ts';
+import type { TableActivities, TableWord } from '../../src/activities/tables.ts';
 import type { ClaimActivities, TurnActivities } from '../../src/activities/turns.ts';
-import { conversationWorkflowId } from '../../src/contracts/ids.ts';
+import { conversationWorkflowId, tableWorkflowId } from '../../src/contracts/ids.ts';
 import { CLAIM_TASK_QUEUE, hostTaskQueue, WORKFLOW_TASK_QUEUE } from '../../src/contracts/names.ts';
 import type { WorkflowSnapshotValue } from '../../src/contracts/signals.ts';
+import type { Occupied, Replaced } from '../../src/domain/conversation.ts';
+import {
+  decideTable,
+  type TableCommand,
+  type TableEffect,
+  type TableFacts,
+} from '../../src/domain/table.ts';
 import type { conversation } from '../../src/workflows/conversation.ts';
+import type { table } from '../../src/workflows/table.ts';
 import { eventually } from '../support/eventually.ts';
 
 /** What stands in for the store and the turn host: it keeps what was recorded, and ends turns when it is told to. */
@@ -39,6 +50,18 @@ export class Double {
     turn: null,
     queue: [],
   };
+  /** What the table says to a start; `waiting` only to one that gives way. Null: it lets it be. */
+  occupied: Occupied | null = null;
+  /** Another conversation of the table waits. */
+  othersWait = false;
+  readonly offered: SteerRequest[] = [];
+  /** requestIds that the running turn takes in; others it refuses, once {@link answerOffer} says so. */
+  readonly taken = new Set<string>();
+  readonly offers = new Map<string, PromiseWithResolvers<SteerAnswer>>();
+  /** Messages of the history that can be replaced. */
+  readonly messages = new Map<string, Replaced>();
+  /** Turns whose prompt is cut from the history. */
+  readonly cut = new Set<string>();
   failOnceAfterRecording: string | null = null;
   /** A turn that the store has and the workflow does not; the next record finds it, once. */
   behindOnce: ConversationStart['turn'] = null;
@@ -62,6 +85,25 @@ export class Double {
     this.endOf(ref).resolve({ outcome, cause: null });
   }
 
+  offerOf(requestId: string): PromiseWithResolvers<SteerAnswer> {
+    const known = this.offers.get(requestId) ?? Promise.withResolvers<SteerAnswer>();
+    this.offers.set(requestId, known);
+    return known;
+  }
+
+  /** `told`: whether the conversation hears of it before the turn ends. */
+  answerOffer(requestId: string, answer: SteerAnswer, { told } = { told: true }): void {
+    if (answer === 'taken') this.taken.add(requestId);
+    if (told) this.offerOf(requestId).resolve(answer);
+  }
+
+  lookUp(messageId: string): Replaced & { kept: boolean } {
+    const known = this.messages.get(messageId);
+    return known === undefined
+      ? { messageId, found: false, kept: false, previousMessageId: null }
+      : { ...known, kept: known.found };
+  }
+
   recordDecision(request: RecordRequest): RecordAnswer {
     if (this.behindOnce !== null) {
       this.start = { ...this.start, turn: this.behindOnce };
@@ -76,22 +118,60 @@ export class Double {
     const { unlessEnded } = request;
     if (unlessEnded !== null && this.ended.has(`${unlessEnded.turnId}.${unlessEnded.attempt}`))
       return 'ended';
+    const starts = request.events.some(({ type }) => type === 'chat.started');
+    const givesWay = this.occupied !== 'waiting' || request.waitedSince !== undefined;
+    if (starts && givesWay && this.occupied !== null) return `occupied-${this.occupied}`;
     this.keys.set(request.key, request);
     this.recorded.push(request);
-    return 'recorded';
+    return request.leaves !== undefined && this.othersWait ? 'recorded-others-wait' : 'recorded';
+  }
+}
+
+/** What stands in for the store of a table: it decides on `facts`, keeps the slot, and remembers what was asked and told. */
+export class TableDouble {
+  exists = true;
+  facts: TableFacts = { activeConversationId: null, running: null, waiting: [] };
+  readonly commands: TableCommand[] = [];
+  readonly freshIds: string[] = [];
+  readonly told: TableEffect[] = [];
+  /** What its conversations have told it, where it is not the workflow that hears it. */
+  readonly words: TableWord[] = [];
+  opened = 0;
+  failOnceAfterDeciding = false;
+
+  decide(
+    command: TableCommand,
+    freshId: string,
+  ): Awaited<ReturnType<TableActivities['decideTable']>> {
+    this.commands.push(command);
+    this.freshIds.push(freshId);
+    const { events, effects } = decideTable(this.facts, command);
+    for (const event of events)
+      if (event.type === 'conversation.activated')
+        this.facts = { ...this.facts, activeConversationId: event.conversationId ?? null };
+    return { activeConversationId: this.facts.activeConversationId, effects };
   }
 }
 
 /** A started conversation, and what stands behind it. */
 export type Started = { id: string; double: Double; handle: WorkflowHandle<typeof conversation> };
 
+/** A started table, and what stands behind it. */
+export type StartedTable = {
+  id: string;
+  double: TableDouble;
+  handle: WorkflowHandle<typeof table>;
+};
+
 export type Harness = {
   client: Client;
   taskQueue: string;
   host: string;
   doubleOf(conversationId: string): Double;
+  tableDoubleOf(tableId: string): TableDouble;
   /** Starts a conversation that is pinned to this harness's host, unless `unpinned`. */
-  start(name: string, options?: { unpinned?: boolean }): Promise<Started>;
+  start(name: string, options?: { unpinned?: boolean; tableId?: string }): Promise<Started>;
+  startTable(name: string): Promise<StartedTable>;
   stop(): Promise<void>;
 };
 
@@ -104,6 +184,12 @@ export async function startHarness(parts: {
   const host = `double-${randomUUID().slice(0, 8)}`;
   const taskQueue = `${WORKFLOW_TASK_QUEUE}-${host}`;
   const doubles = new Map<string, Double>();
+  const tableDoubles = new Map<string, TableDouble>();
+  const tableDoubleOf = (tableId: string): TableDouble => {
+    const known = tableDoubles.get(tableId) ?? new TableDouble();
+    tableDoubles.set(tableId, known);
+    return known;
+  };
   const doubleOf = (conversationId: string): Double => {
     const known = doubles.get(conversationId) ?? new Double();
     doubles.set(conversationId, known);
@@ -133,6 +219,39 @@ export async function startHarness(parts: {
           : { lastAttempt: last.attempt, outcome: 'interrupted', content: 'again' },
       );
     },
+    lookUpMessage: ({ conversationId, messageId }) =>
+      Promise.resolve(doubleOf(conversationId).lookUp(messageId)),
+    cutTurns: ({ conversationId, turnIds }) =>
+      Promise.resolve(turnIds.filter((id) => doubleOf(conversationId).cut.has(id))),
+    takenBySteering: ({ conversationId, requestIds }) =>
+      Promise.resolve(requestIds.filter((id) => doubleOf(conversationId).taken.has(id))),
+  };
+  const tables: TableActivities = {
+    openTable: ({ tableId }) => {
+      const double = tableDoubleOf(tableId);
+      if (!double.exists) throw ApplicationFailure.nonRetryable('there is no table', 'not_found');
+      double.opened += 1;
+      return Promise.resolve(double.facts.activeConversationId);
+    },
+    decideTable: ({ tableId, command, freshId }) => {
+      const double = tableDoubleOf(tableId);
+      const decided = double.decide(command, freshId);
+      if (double.failOnceAfterDeciding) {
+        double.failOnceAfterDeciding = false;
+        throw new Error('the worker died after the commit');
+      }
+      return Promise.resolve(decided);
+    },
+    tellConversations: (effects) => {
+      // Each table tells its own: its conversations are named after it.
+      for (const effect of effects)
+        tableDoubleOf(effect.conversationId.replace(/_.*$/, '')).told.push(effect);
+      return Promise.resolve();
+    },
+    tellTable: ({ tableId, word }) => {
+      tableDoubleOf(tableId).words.push(word);
+      return Promise.resolve();
+    },
   };
   const turns: TurnActivities = {
     runTurn: (ref) => {
@@ -145,6 +264,11 @@ export async function startHarness(parts: {
       double.stopped.push(request);
       double.end(request, 'cancelled');
       return Promise.resolve('cancelling');
+    },
+    steerTurn: (request) => {
+      const double = doubleOf(request.conversationId);
+      double.offered.push(request);
+      return double.offerOf(request.requestId).promise;
     },
     answerApproval: (request) => {
       doubleOf(request.conversationId).answered.push(request.approvalId);
@@ -161,7 +285,7 @@ export async function startHarness(parts: {
       namespace,
       taskQueue,
       workflowBundle: { codePath: parts.bundlePath },
-      activities: records,
+      activities: { ...records, ...tables },
     }),
     await Worker.create({
       connection,
@@ -177,9 +301,11 @@ export async function startHarness(parts: {
     taskQueue,
     host,
     doubleOf,
-    async start(name, { unpinned = false } = {}) {
+    tableDoubleOf,
+    async start(name, { unpinned = false, tableId } = {}) {
       const id = `${name}-${randomUUID().slice(0, 8)}`;
       const double = doubleOf(id);
+      if (tableId !== undefined) double.start = { ...double.start, tableId };
       if (!unpinned) double.start = { ...double.start, host };
       const handle = await client.workflow.start<typeof conversation>('conversation', {
         workflowId: conversationWorkflowId(id),
@@ -187,6 +313,15 @@ export async function startHarness(parts: {
         args: [{ conversationId: id }],
       });
       return { id, double, handle };
+    },
+    async startTable(name) {
+      const id = `${name}-${randomUUID().slice(0, 8)}`;
+      const handle = await client.workflow.start<typeof table>('table', {
+        workflowId: tableWorkflowId(id),
+        taskQueue,
+        args: [{ tableId: id }],
+      });
+      return { id, double: tableDoubleOf(id), handle };
     },
     async stop() {
       for (const worker of workers) worker.shutdown();

@@ -1,13 +1,18 @@
-/** Conversations that Temporal has lost are started again from the store, and only those. */
-import { afterAll, beforeAll, expect, test } from 'vitest';
+/**
+ * Conversations that Temporal has lost are started again from the store, and only those; tables in which something waits
+ * while nothing runs are told to look.
+ */
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
 import { Reviver } from '../../src/revival.ts';
+import { workflowSignals } from '../../src/workflow-signals.ts';
 import { stateAttribute } from '../../src/workflows/definitions.ts';
 import { eventually } from '../support/eventually.ts';
 import { temporalAddress, workflowBundlePath } from '../support/temporal.ts';
 import { type Harness, idle, ran, startHarness } from './harness.ts';
 
 let harness: Harness;
+const none = (): Promise<string[]> => Promise.resolve([]);
 
 beforeAll(async () => {
   harness = await startHarness({ address: temporalAddress(), bundlePath: workflowBundlePath() });
@@ -20,7 +25,8 @@ test('one that was terminated in mid-turn runs again and goes on with its turn; 
   const said: string[] = [];
   const reviver = new Reviver({
     // Pages, so that the second conversation is on the second.
-    store: { unsettled: (after) => Promise.resolve(pagesAfter(after)) },
+    store: { unsettled: (after) => Promise.resolve(pagesAfter(after)), waitingTables: none },
+    signals: workflowSignals({ client: harness.client.workflow, taskQueue: harness.taskQueue }),
     client: harness.client.workflow,
     taskQueue: harness.taskQueue,
     log: (text) => said.push(text),
@@ -63,7 +69,8 @@ test('one that was terminated in mid-turn runs again and goes on with its turn; 
 
 test('one that Temporal has never heard of is started', async () => {
   const reviver = new Reviver({
-    store: { unsettled: () => Promise.resolve(['unheard-of']) },
+    store: { unsettled: () => Promise.resolve(['unheard-of']), waitingTables: none },
+    signals: workflowSignals({ client: harness.client.workflow, taskQueue: harness.taskQueue }),
     client: harness.client.workflow,
     taskQueue: harness.taskQueue,
     log: () => undefined,
@@ -82,7 +89,8 @@ test('one that believes itself idle while the store has something for it to do r
     queue: [{ requestId: 'r9', turnId: 't9', content: 'x', attempt: 1, position: 0 }],
   };
   const reviver = new Reviver({
-    store: { unsettled: () => Promise.resolve([behind.id]) },
+    store: { unsettled: () => Promise.resolve([behind.id]), waitingTables: none },
+    signals: workflowSignals({ client: harness.client.workflow, taskQueue: harness.taskQueue }),
     client: harness.client.workflow,
     taskQueue: harness.taskQueue,
     log: () => undefined,
@@ -98,4 +106,72 @@ test('one that believes itself idle while the store has something for it to do r
   expect(ref).toMatchObject({ turnId: 't9' });
   behind.double.end(ref);
   await idle(behind.handle);
+});
+
+describe('tables in which something waits while nothing runs', () => {
+  /** A reviver that finds these tables, page by page of 200, and what it has said. */
+  const reviverOf = (pages: (after: string) => string[]) => {
+    const said: string[] = [];
+    const { client, taskQueue } = harness;
+    const reviver = new Reviver({
+      store: { unsettled: none, waitingTables: (after) => Promise.resolve(pages(after)) },
+      signals: workflowSignals({ client: client.workflow, taskQueue }),
+      client: client.workflow,
+      taskQueue,
+      log: (text) => said.push(text),
+    });
+    return { reviver, said };
+  };
+
+  test('W1 one is told to look at the second look: at the first it may have been the blink between two turns', async () => {
+    const { id, double } = await harness.startTable('waits');
+    let waiting = [id];
+    const { reviver, said } = reviverOf(() => waiting);
+    expect(await reviver.look()).toEqual([]);
+    expect(await reviver.look()).toEqual([id]);
+    await eventually(() => double.commands.length === 1);
+    expect(double.commands).toEqual([{ type: 'look', yields: null }]);
+    expect(said).toEqual([expect.stringContaining(id)]);
+    // It goes on for as long as nothing has come of it, and begins anew after that.
+    expect(await reviver.look()).toEqual([id]);
+    waiting = [];
+    expect(await reviver.look()).toEqual([]);
+    waiting = [id];
+    expect(await reviver.look()).toEqual([]);
+    await eventually(() => double.commands.length === 2);
+  });
+
+  test('W1 one that Temporal has lost is started, and looks', async () => {
+    const { id, double, handle } = await harness.startTable('lost');
+    await eventually(() => double.opened === 1);
+    await handle.terminate('a test');
+    const { reviver } = reviverOf(() => [id]);
+    await reviver.look();
+    expect(await reviver.look()).toEqual([id]);
+    await eventually(() => double.commands.length === 1);
+    expect(double.opened).toBe(2);
+  });
+
+  test('all pages are looked at', async () => {
+    const { id, double } = await harness.startTable('second-page');
+    const others = Array.from({ length: 200 }, (_, n) => `other-${n}`);
+    const told: string[] = [];
+    const reviver = new Reviver({
+      store: {
+        unsettled: none,
+        waitingTables: (after) => Promise.resolve(after === '' ? others : [id]),
+      },
+      signals: {
+        signalTable: (tableId) => Promise.resolve(void told.push(tableId)),
+        signalConversation: () => Promise.reject(new Error('nobody asked')),
+      },
+      client: harness.client.workflow,
+      taskQueue: harness.taskQueue,
+      log: () => undefined,
+    });
+    await reviver.look();
+    expect(await reviver.look()).toEqual([...others, id]);
+    expect(told).toEqual([...others, id]);
+    expect(double.commands).toEqual([]);
+  });
 });
