@@ -18,13 +18,14 @@ import { bootId } from '../providers/process/process-table.ts';
 import { type RecordedCall, Spool } from '../providers/process/spool.ts';
 import type { AttemptRow, Store } from '../store/port.ts';
 import { isFenced, isPassing, isStorageFull, whenThereIsRoom } from '../store/write-failures.ts';
-import { recordOrForce } from './attempt-ends.ts';
+import { interrupted, recordOrForce } from './attempt-ends.ts';
 import type { CustodyLog, CustodySettings } from './custody-settings.ts';
 import type { AttemptEnd, LiveSession, LiveTurn } from './live-turn.ts';
 import { killUnder, sweepStrays } from './marks.ts';
 import { RECOVERY_LIMIT, sinceItsLastSign } from './recovery-budget.ts';
 import type { Session } from './session.ts';
 import type { SilenceClock } from './silence.ts';
+import type { Steering } from './steering.ts';
 
 /** A warm session without a turn is taken over only when its driver is rebuilt in a blink. */
 const IDLE_ADOPT_LIMIT_BYTES = 4 * 1024 * 1024;
@@ -44,8 +45,10 @@ export type AdoptingCustody = {
   /** What the session's provider says is this turn's from now on. */
   give(live: LiveSession, turn: LiveTurn): void;
   saveState(turn: LiveTurn): void;
+  steering: Steering;
   commit(turn: LiveTurn, events: NewEvent[], offset: number): Promise<void>;
-  endLost(row: AttemptRow, cause: string, message: string): Promise<AttemptEnd>;
+  /** Ends an attempt that has no process here, from what the log shows as open. */
+  endUnstarted(row: AttemptRow, end: ForcedEnd): Promise<AttemptEnd>;
   endSession(live: LiveSession): Promise<void>;
   startLadder(turn: LiveTurn, end: ForcedEnd): void;
   failed(live: LiveSession, error: unknown): void;
@@ -97,7 +100,9 @@ export class Adoption {
     );
     for (const rows of running.values())
       for (const row of rows)
-        await whenThereIsRoom(() => this.#custody.endLost(row, 'spool_lost', 'Its spool is gone.'));
+        await whenThereIsRoom(() =>
+          this.#custody.endUnstarted(row, interrupted('spool_lost', 'Its spool is gone.')),
+        );
     this.#custody.shelve(ended);
     await sweepStrays({
       store: this.#store,
@@ -133,7 +138,7 @@ export class Adoption {
     }
     try {
       const message = 'It could not be taken over; the log says why.';
-      const end = await this.#custody.endLost(row, 'internal_error', message);
+      const end = await this.#custody.endUnstarted(row, interrupted('internal_error', message));
       dropped?.ended.resolve(end);
     } catch (error) {
       this.#log('error', 'its end could not be recorded', { error: String(error) });
@@ -194,7 +199,7 @@ export class Adoption {
     const lately = await sinceItsLastSign({ store: this.#store, row });
     if (lately.attaches >= RECOVERY_LIMIT) {
       const message = `It was taken over ${RECOVERY_LIMIT} times without a sign of the provider; it was stopped.`;
-      await this.#custody.endLost(row, 'recovery_budget', message);
+      await this.#custody.endUnstarted(row, interrupted('recovery_budget', message));
       return;
     }
     const scope = { turnId, attempt, ...(requestId === null ? {} : { requestId }) };
@@ -228,8 +233,9 @@ export class Adoption {
         if (!active) return;
         if (step.call.type === 'stop') {
           const { cause, message } = step.call;
-          turn.forced = { outcome: 'interrupted', cause, message };
+          turn.forced = interrupted(cause, message);
         }
+        if (step.call.type === 'steer') this.#custody.steering.rebuilt(turn, step.call);
         if (step.call.type === 'cancel')
           requestCancel(
             turn.recording,
@@ -262,15 +268,16 @@ export class Adoption {
     if (lately.wasQuiet) this.#custody.noLongerQuiet(turn);
     // A word about itself (its session id) shows that the provider runs, not that it has its prompt.
     if (!begun.sent && !heard) {
-      turn.forced ??= {
-        outcome: 'interrupted',
-        cause: 'prompt_unconfirmed',
-        message: 'The turn host died while it handed over the prompt; it is not sent twice.',
-      };
+      turn.forced ??= interrupted(
+        'prompt_unconfirmed',
+        'The turn host died while it handed over the prompt; it is not sent twice.',
+      );
       void this.#custody.endSession(live);
     }
     const cancelled =
       row.cancelBy === null ? null : { outcome: 'cancelled' as const, by: row.cancelBy };
+    // Before a cancel: one that comes after it would be begun all the same.
+    this.#custody.steering.repeat(turn, found.calls);
     const stop = turn.forced ?? cancelled;
     if (stop !== null) this.#custody.startLadder(turn, stop);
     live.session.resume();

@@ -15,11 +15,10 @@ export const STORAGE_FULL: ForcedEnd = {
 /** For a turn that has run for `limitMs`. */
 export function pastLimit(limitMs: number): ForcedEnd {
   const hours = Math.round(limitMs / 360_000) / 10;
-  return {
-    outcome: 'interrupted',
-    cause: 'time_limit',
-    message: `The turn ran for ${hours} hours, the most a turn may; the provider was stopped.`,
-  };
+  return interrupted(
+    'time_limit',
+    `The turn ran for ${hours} hours, the most a turn may; the provider was stopped.`,
+  );
 }
 
 /**
@@ -31,6 +30,18 @@ export function recordOrForce(turn: LiveTurn, report: ProviderReport): NewEvent[
   return stopped && turn.forced?.outcome === 'interrupted'
     ? forceEnd(turn.recording, turn.forced)
     : record(turn.recording, report);
+}
+
+/** The provider's session as these reports tell: its id, null when it is gone, undefined when they say nothing of it. */
+export function sessionIdOf(reports: readonly ProviderReport[]): string | null | undefined {
+  let sessionId: string | null | undefined;
+  for (const report of reports) {
+    if (report.type === 'session') ({ sessionId } = report);
+    if (report.type !== 'end' || report.end.outcome !== 'failed') continue;
+    // What was said in it has to be told to the next one.
+    if (report.end.code === 'session_missing') sessionId = null;
+  }
+  return sessionId;
 }
 
 /** The end that these events hold, or null. */
@@ -50,6 +61,11 @@ export function endOf(events: readonly NewEvent[]): AttemptEnd | null {
   return null;
 }
 
+/** Nobody knows what became of it, or it cannot go on. */
+export function interrupted(cause: string, message: string): ForcedEnd {
+  return { outcome: 'interrupted', cause, message };
+}
+
 export function startFailed(text: string): ForcedEnd {
   return { outcome: 'failed', code: 'provider_start_failed', message: text };
 }
@@ -61,16 +77,10 @@ export function exitedEnd(live: LiveSession, end: ProcessEnd): ForcedEnd {
   const tail = end.stderrTail.trim().slice(-2_000);
   const said = tail === '' ? '' : ` It said: ${tail}`;
   if (end.exitCode === null && spool.spec.bootId !== bootId())
-    return {
-      outcome: 'interrupted',
-      cause: 'host_rebooted',
-      message: `The machine was restarted while the turn ran.${said}`,
-    };
-  if (end.exitCode === null)
-    return { outcome: 'interrupted', cause: 'provider_died', message: `The provider died.${said}` };
-  return {
-    outcome: 'interrupted',
-    cause: 'provider_exited',
-    message: `The provider exited with code ${end.exitCode} before it ended the turn.${said}`,
-  };
+    return interrupted('host_rebooted', `The machine was restarted while the turn ran.${said}`);
+  if (end.exitCode === null) return interrupted('provider_died', `The provider died.${said}`);
+  return interrupted(
+    'provider_exited',
+    `The provider exited with code ${end.exitCode} before it ended the turn.${said}`,
+  );
 }

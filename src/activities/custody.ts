@@ -13,12 +13,15 @@
  *
  * What can die when: see docs/seam.md.
  */
-import { randomUUID } from 'node:crypto';
-
 import { HoldfastError } from '../contracts/errors.ts';
 import type { NewEvent } from '../contracts/events.ts';
 import { appendKey, attemptKey, conversationStream } from '../contracts/ids.ts';
-import type { ApprovalDecision, Provider, ProviderReport } from '../contracts/provider-events.ts';
+import type {
+  ApprovalDecision,
+  Provider,
+  ProviderReport,
+  TurnPrompt,
+} from '../contracts/provider-events.ts';
 import {
   coalesce,
   type ForcedEnd,
@@ -26,12 +29,10 @@ import {
   newRecording,
   phaseOf,
   recordingOfView,
-  requestCancel,
   resolveApproval,
 } from '../domain/segments.ts';
-import { allowedEnvironment } from '../providers/process/environment.ts';
 import { awakeSeconds, bootId } from '../providers/process/process-table.ts';
-import { Spool, type SpoolSpec } from '../providers/process/spool.ts';
+import { Spool } from '../providers/process/spool.ts';
 import type { AttemptRow, ConversationRow, Heads, Store } from '../store/port.ts';
 import { conversationOfStream } from '../store/stored-event.ts';
 import { isFenced, isPassing, isStorageFull } from '../store/write-failures.ts';
@@ -39,11 +40,15 @@ import { type AdoptingCustody, Adoption, spoolNames } from './adoption.ts';
 import {
   endOf,
   exitedEnd,
+  interrupted,
   pastLimit,
   recordOrForce,
+  sessionIdOf,
   startFailed,
   STORAGE_FULL,
 } from './attempt-ends.ts';
+import { climbLadder } from './cancel-ladder.ts';
+import { historyBefore, makeSpool, sessionToResume } from './cold-start.ts';
 import type { CustodyEvents, CustodyLog, CustodySettings } from './custody-settings.ts';
 import {
   type AttemptEnd,
@@ -57,10 +62,10 @@ import { killUnder, strayKilled, useUnder } from './marks.ts';
 import { type ProcessEnd, Session, type SessionListener } from './session.ts';
 import { type Silence, SilenceClock } from './silence.ts';
 import { SpoolShelf } from './spool-shelf.ts';
+import { type SteerAnswer, Steering, type SteerRequest } from './steering.ts';
 
 /** Longest wait for a killed process to be accounted for. */
 const GONE_LIMIT_MS = 5_000;
-const GONE_LOOK_MS = 10;
 /** Between two looks at who took a turn. */
 const SUPERSEDED_LOOK_MS = 200;
 /** Tries of a write that the store refuses for a reason that time does not heal. */
@@ -68,8 +73,6 @@ const HOPELESS_TRIES = 3;
 /** A program that has shown no pid by then will not. */
 const START_LIMIT_MS = 30_000;
 const WAITS_FOR_ROOM = 'The disk is full; the turn starts when there is room again.';
-/** A step of a cancel is recorded before it is taken, unless the store takes longer than this: it may be full for hours. */
-const STEP_RECORD_LIMIT_MS = 1_000;
 
 /** A person's answer to an open approval. */
 type ApprovalAnswer = AttemptRef & {
@@ -100,6 +103,7 @@ export class Custody {
   #superseded: Promise<boolean> | null = null;
   readonly #closed = new AbortController();
   readonly #shelf = new SpoolShelf();
+  readonly #steering: Steering;
 
   constructor(parts: {
     store: Store;
@@ -113,6 +117,21 @@ export class Custody {
     this.#settings = parts.settings;
     this.#log = parts.log;
     this.#events = parts.events ?? {};
+    this.#steering = new Steering({
+      store: parts.store,
+      providers: parts.providers,
+      custody: {
+        turn: (key) => this.#turns.get(key),
+        starting: (key) => this.#starting.get(key),
+        begin: (row) => {
+          const host = row.place?.host ?? this.host;
+          if (!this.#adopted || host !== this.host) return false;
+          this.run(row).catch(() => undefined);
+          return true;
+        },
+        failed: (turn, error) => this.#failed(turn.session, error),
+      },
+    });
   }
 
   get host(): string {
@@ -137,7 +156,12 @@ export class Custody {
     if (starting !== undefined) return starting.promise;
     const entry: Starting = { promise: this.#begin(ref, key), cancelBy: null };
     this.#starting.set(key, entry);
-    entry.promise.catch(() => undefined).finally(() => this.#starting.delete(key));
+    entry.promise
+      .then(
+        () => this.#steering.ended(key),
+        (error: unknown) => this.#steering.lost(key, error),
+      )
+      .finally(() => this.#starting.delete(key));
     return entry.promise;
   }
 
@@ -202,6 +226,11 @@ export class Custody {
     const row = await this.#store.attempt(turn.ref.turnId, turn.ref.attempt);
     if (row === null || row.cancelBy === null || !this.#turns.has(turn.key)) return;
     this.#startLadder(turn, { outcome: 'cancelled', by: row.cancelBy });
+  }
+
+  /** Gives a message to a running attempt, see {@link Steering.give}. */
+  steer(request: SteerRequest): Promise<SteerAnswer> {
+    return this.#steering.give(request);
   }
 
   /** Records the answer to an open approval and gives it to the provider. False when that approval is not open. */
@@ -282,8 +311,9 @@ export class Custody {
       hold: (live) => void this.#sessions.set(live.conversationId, live),
       give: (live, turn) => this.#give(live, turn),
       saveState: (turn) => this.#saveState(turn),
+      steering: this.#steering,
       commit: (turn, events, offset) => this.#commit(turn, events, offset),
-      endLost: (row, cause, message) => this.#endLost(row, cause, message),
+      endUnstarted: (row, end) => this.#endUnstarted(row, end),
       endSession: (live) => this.#endSession(live),
       startLadder: (turn, end) => this.#startLadder(turn, end),
       failed: (live, error) => this.#failed(live, error),
@@ -313,22 +343,34 @@ export class Custody {
     const prompt = await this.#store.latestAttempt(row.turnId);
     if (conversation === null || prompt === null) throw new HoldfastError('not_found');
     const { place } = row;
-    if (place !== null && place.host !== this.host)
-      return this.#endLost(row, 'host_lost', `It ran on host ${place.host}, which is gone.`);
-    if (place !== null && !this.#mayBeginAgain(place.spool, key))
-      return this.#endLost(row, 'process_lost', 'Its process is gone and left no end.');
-    if (this.#cancelledBy(key, row) !== null) return this.#endUnstarted(row, key);
+    if (place !== null && place.host !== this.host) {
+      const message = `It ran on host ${place.host}, which is gone.`;
+      return this.#endUnstarted(row, interrupted('host_lost', message));
+    }
+    if (place !== null && !this.#mayBeginAgain(place.spool, key)) {
+      const message = 'Its process is gone and left no end.';
+      return this.#endUnstarted(row, interrupted('process_lost', message));
+    }
+    if (this.#cancelledBy(key, row) !== null) return this.#endUnstarted(row);
     if (this.#settings.room().level !== 'ample') return this.#waitForRoom(row, key);
     // Where the file system shows no lack of room (a quota), the store does: before a process is started for it.
     if (this.#refusedForRoom.delete(key)) await this.#sayThatItWaits(row, key);
     const live = this.#sessions.get(row.conversationId);
     if (live !== undefined) {
+      const { content } = prompt;
+      // The turn that it was started for was cancelled before its prompt, with what was said before, was sent.
+      const history = live.session.isUntold ? await historyBefore(this.#store, row) : undefined;
       if (this.#canServe(live, row, conversation))
-        return this.#beginWarm(live, row, key, prompt.content);
+        return this.#beginWarm(
+          live,
+          row,
+          key,
+          history === undefined ? { content } : { content, history },
+        );
       // Two processes of one provider session would fork or corrupt its history.
       await this.#endSession(live);
     }
-    return this.#beginCold(row, key, conversation, prompt.content);
+    return this.#beginCold(row, key, conversation, prompt);
   }
 
   /** Refuses to begin, for now: nothing was sent, and Temporal asks again. */
@@ -380,6 +422,8 @@ export class Custody {
       session.spool.isAlive() &&
       session.provider.providerId === row.provider &&
       session.provider.capabilities.warmSessions &&
+      // It knows what has been cut since, or does not know what was said elsewhere.
+      (spec.sessionGeneration ?? 0) === conversation.sessionGeneration &&
       spec.session.model === row.model &&
       spec.session.workspacePath === conversation.workspacePath &&
       session.fedOffset < this.#settings.sessionSpoolLimitBytes
@@ -390,32 +434,28 @@ export class Custody {
     live: LiveSession,
     row: AttemptRow,
     key: string,
-    content: string,
+    prompt: Omit<TurnPrompt, 'attemptKey'>,
   ): Promise<AttemptEnd> {
     // Taken before the first await: two turns must not find the same session free.
     const turn = this.#newTurn({ row, key, live });
     const { session } = live;
     this.#claim(turn, { spool: session.spool.name, from: session.fedOffset });
     await this.#claimed(turn);
-    return this.#send(turn, row, content);
+    return this.#send(turn, row, prompt);
   }
 
   async #beginCold(
     row: AttemptRow,
     key: string,
     conversation: ConversationRow,
-    content: string,
+    { content }: { content: string },
   ): Promise<AttemptEnd> {
     const provider = this.#providers.get(row.provider);
     const lookup = await provider?.lookup(this.#settings.environment);
     if (provider === undefined || lookup === undefined || !lookup.found) {
       const message =
         lookup?.found === false ? lookup.problem : `There is no provider "${row.provider}".`;
-      return this.#endUnstarted(row, key, {
-        outcome: 'failed',
-        code: 'provider_not_found',
-        message,
-      });
+      return this.#endUnstarted(row, { outcome: 'failed', code: 'provider_not_found', message });
     }
     this.#makeRoom();
     // Begun again: whatever an earlier start left must be gone first. A look at every process costs some 10 ms.
@@ -425,37 +465,10 @@ export class Custody {
       if (events.length > 0) await this.#store.append({ stream, events });
     }
     this.#shelf.forget(key);
-    const resume = provider.capabilities.resume ? conversation.providerSessionId : null;
-    const spec = {
-      workspacePath: conversation.workspacePath,
-      model: row.model,
-      resumeSessionId: resume,
-      newSessionId: randomUUID(),
-    };
-    const command = provider.command(lookup.program, spec);
-    const environment = {
-      ...allowedEnvironment({
-        environment: this.#settings.environment,
-        names: provider.environmentNames,
-      }),
-      ...command.environment,
-    };
-    const spoolSpec: SpoolSpec = {
-      mark: key,
-      conversationId: row.conversationId,
-      providerId: provider.providerId,
-      session: spec,
-      program: command.program,
-      args: command.args,
-      environmentNames: Object.keys(environment),
-      bootId: bootId(),
-      createdAt: new Date().toISOString(),
-    };
-    const spool = await Spool.create({
-      root: this.#settings.spoolRoot,
-      name: key,
-      spec: spoolSpec,
-    });
+    const isNew = sessionToResume({ provider, row, conversation }) === null;
+    const history = isNew ? await historyBefore(this.#store, row) : undefined;
+    const start = { settings: this.#settings, provider, program: lookup.program };
+    const { spool, environment } = await makeSpool({ ...start, row, key, conversation });
     const live = this.#newSession({ spool, provider, adopted: false });
     this.#sessions.set(row.conversationId, live);
     const turn = this.#newTurn({ row, key, live });
@@ -482,11 +495,15 @@ export class Custody {
       void this.#endSession(live);
       return turn.ended.promise;
     }
-    return this.#send(turn, row, content);
+    return this.#send(turn, row, { content, ...(history === undefined ? {} : { history }) });
   }
 
   /** Hands the prompt to a process that is ready for it. */
-  async #send(turn: LiveTurn, row: AttemptRow, content: string): Promise<AttemptEnd> {
+  async #send(
+    turn: LiveTurn,
+    row: AttemptRow,
+    prompt: Omit<TurnPrompt, 'attemptKey'>,
+  ): Promise<AttemptEnd> {
     const live = turn.session;
     const cancelBy = this.#cancelledBy(turn.key, row);
     // Cancelled before the prompt was sent: the session did nothing for this turn and may stay.
@@ -495,8 +512,9 @@ export class Custody {
     turn.clock = this.#newClock(turn);
     const { session } = live;
     session
-      .call({ type: 'begin', attemptKey: turn.key, content })
+      .call({ type: 'begin', attemptKey: turn.key, ...prompt })
       .catch((error: unknown) => this.#failed(live, error));
+    this.#steering.offer(turn);
     if (live.unsavedSessionId !== null) await this.#saveSessionId(turn, live.unsavedSessionId);
     return turn.ended.promise;
   }
@@ -562,6 +580,7 @@ export class Custody {
       overAtSeconds: awakeSeconds() + this.#settings.turnLimitMs / 1_000,
       from: parts.live.session.fedOffset,
       spoolOffset: 0,
+      stateSaved: false,
       forced: null,
       ladder: null,
       clock: null,
@@ -602,25 +621,28 @@ export class Custody {
 
   async #reports(live: LiveSession, reports: ProviderReport[], offset: number): Promise<void> {
     const { turn } = live;
-    const session = reports.find((report) => report.type === 'session');
+    const sessionId = sessionIdOf(reports);
     if (turn === null) {
-      if (session !== undefined) live.unsavedSessionId = session.sessionId;
+      live.unsavedSessionId = sessionId ?? live.unsavedSessionId;
       return;
     }
     if (reports.length === 0 || turn.broken) return;
     turn.lastOutputAt = now();
-    if (turn.spoolOffset <= turn.from) this.#saveState(turn);
+    if (!turn.stateSaved) this.#saveState(turn);
     // Beside the append, and before it in the queue of writes: the attempt may end in this very batch.
-    const saved = session === undefined ? null : this.#saveSessionId(turn, session.sessionId);
+    const saved = sessionId === undefined ? null : this.#saveSessionId(turn, sessionId);
     const events = reports.flatMap((report) => recordOrForce(turn, report));
     // After the recording: the limits are those of the phase that this output began.
     turn.clock?.output();
     await this.#commit(turn, events, offset);
+    this.#steering.offer(turn);
     await saved;
   }
 
   /** A shortcut for whoever adopts, who can also find the process by its pid file and its mark: no reason to fail a turn. */
-  #saveState({ session, fence, key }: LiveTurn): void {
+  #saveState(turn: LiveTurn): void {
+    const { session, fence, key } = turn;
+    turn.stateSaved = true;
     try {
       session.session.spool.saveState({ epoch: fence.epoch, ownerPid: process.pid });
     } catch (error) {
@@ -632,10 +654,17 @@ export class Custody {
   }
 
   /** Does not throw: without it the next process begins a new session, which is no reason to end this turn. */
-  async #saveSessionId(turn: LiveTurn, sessionId: string): Promise<void> {
+  async #saveSessionId(turn: LiveTurn, sessionId: string | null): Promise<void> {
     try {
+      const { conversationId } = turn.ref;
+      const { sessionGeneration = 0 } = turn.session.session.spool.spec;
       await this.#patiently(turn, () =>
-        this.#store.saveProviderSession({ ...turn.fence }, turn.ref.conversationId, sessionId),
+        this.#store.saveProviderSession(
+          { ...turn.fence },
+          conversationId,
+          sessionId,
+          sessionGeneration,
+        ),
       );
       turn.session.unsavedSessionId = null;
     } catch (error) {
@@ -664,6 +693,7 @@ export class Custody {
     }
     turn.spoolOffset = offset;
     turn.lastEvent = events.at(-1)?.type ?? turn.lastEvent;
+    this.#steering.recorded(turn, events);
     if (end !== null) this.#finish(turn, end);
   }
 
@@ -689,6 +719,7 @@ export class Custody {
     this.#turns.delete(turn.key);
     turn.clock?.stop();
     this.#refusedForRoom.delete(turn.key);
+    this.#steering.ended(turn.key);
     this.#events.onEnded?.(turn.ref);
     turn.ended.resolve(end);
     // Doomed: it may say that the turn has ended and still not end itself.
@@ -696,17 +727,10 @@ export class Custody {
     if (session.doomed || !warmSessions) void this.#endSession(session);
   }
 
-  /** An attempt that cannot go on and has no process here: ended from what the log shows as open. */
-  async #endLost(row: AttemptRow, cause: string, message: string): Promise<AttemptEnd> {
-    return this.#endUnstarted(row, attemptKey(row.turnId, row.attempt), {
-      outcome: 'interrupted',
-      cause,
-      message,
-    });
-  }
-
-  async #endUnstarted(row: AttemptRow, key: string, end?: ForcedEnd): Promise<AttemptEnd> {
+  /** An attempt without a process here: ended from what the log shows as open. Without `end`: as cancelled. */
+  async #endUnstarted(row: AttemptRow, end?: ForcedEnd): Promise<AttemptEnd> {
     const { turnId, attempt, requestId } = row;
+    const key = attemptKey(turnId, attempt);
     const by = this.#cancelledBy(key, row) ?? 'user';
     const view = await this.#store.snapshot(row.conversationId, 1_000);
     const open = view === null ? null : recordingOfView(view, now);
@@ -725,6 +749,7 @@ export class Custody {
       key: appendKey.end(turnId, attempt),
       events: [...killed, ...forceEnd(recording, end ?? { outcome: 'cancelled', by })],
     });
+    this.#steering.ended(key);
     const after = await this.#store.attempt(turnId, attempt);
     return { outcome: after?.outcome ?? 'interrupted', cause: after?.cause ?? null };
   }
@@ -777,11 +802,8 @@ export class Custody {
       onHeard: () => this.#events.onQuiet?.({ ...turn.ref, quiet: false }),
       onStalled: ({ phase, silentMs }) => {
         const seconds = Math.round(silentMs / 1_000);
-        this.#startLadder(turn, {
-          outcome: 'interrupted',
-          cause: 'stalled',
-          message: `The provider said nothing for ${seconds} s (${phase}); it was stopped.`,
-        });
+        const message = `The provider said nothing for ${seconds} s (${phase}); it was stopped.`;
+        this.#startLadder(turn, interrupted('stalled', message));
       },
     });
   }
@@ -814,9 +836,16 @@ export class Custody {
   #startLadder(turn: LiveTurn, end: ForcedEnd): void {
     if (turn.forced === null) this.#noteStop(turn, end);
     turn.forced ??= end;
-    turn.ladder ??= this.#ladder(turn, end).catch((error: unknown) =>
-      this.#failed(turn.session, error),
-    );
+    const failed = (error: unknown) => this.#failed(turn.session, error);
+    const ladder = {
+      turn,
+      settings: this.#settings,
+      log: this.#log,
+      append: (events: NewEvent[]) => this.#append(turn, { events }),
+      endSession: (live: LiveSession) => this.#endSession(live),
+      failed,
+    };
+    turn.ladder ??= climbLadder(ladder, end).catch(failed);
   }
 
   /** For the next custody: why it is being stopped. That a person has cancelled it is in the log. */
@@ -831,57 +860,6 @@ export class Custody {
         error: String(error),
       });
     }
-  }
-
-  /** Protocol cancel → TERM → KILL → sweep; each step is recorded before its effect can be. Source: design.md section 5. */
-  async #ladder(turn: LiveTurn, end: ForcedEnd): Promise<void> {
-    const { session } = turn.session;
-    const by = end.outcome === 'cancelled' ? end.by : 'holdfast';
-    requestCancel(turn.recording, by);
-    if (session.provider.capabilities.protocolCancel) {
-      const recorded = this.#step(turn, { step: 'protocol' });
-      // Not awaited: a provider that reads nothing must not hold up the ladder.
-      session
-        .call({ type: 'cancel', attemptKey: turn.key })
-        .catch((error: unknown) => this.#failed(turn.session, error));
-      await recorded;
-      if (await endsWithin(turn, this.#settings.cancelGraceMs)) return;
-    }
-    turn.session.doomed = true;
-    await this.#step(turn, { step: 'terminate' });
-    if (turn.recording.ended) {
-      void this.#endSession(turn.session);
-      return;
-    }
-    session.terminate();
-    if (await endsWithin(turn, this.#settings.termGraceMs)) return;
-    await this.#step(turn, { step: 'kill' });
-    session.kill();
-    const pids = session.sweep();
-    await this.#step(turn, { step: 'sweep', pids });
-    // A killed process is not gone at once, and nothing tells when it is.
-    const deadlineMs = performance.now() + GONE_LIMIT_MS;
-    do session.wake();
-    while (!(await endsWithin(turn, GONE_LOOK_MS)) && performance.now() < deadlineMs);
-  }
-
-  /** Records a step. One that cannot be recorded in time is no reason to leave the process alive; only a newer custody is. */
-  async #step(
-    turn: LiveTurn,
-    payload: Extract<NewEvent, { type: 'chat.cancelling' }>['payload'],
-  ): Promise<void> {
-    if (turn.recording.ended || turn.broken) return;
-    const recorded = this.#append(turn, {
-      events: [{ type: 'chat.cancelling', ...turn.recording.place, payload }],
-    }).catch((error: unknown) => {
-      this.#log('error', 'a step of a cancel was not recorded', {
-        attempt: turn.key,
-        error: String(error),
-      });
-      return isFenced(error) ? error : undefined;
-    });
-    const fenced = await Promise.race([recorded, pause(STEP_RECORD_LIMIT_MS)]);
-    if (fenced !== undefined) throw fenced;
   }
 
   /** Appends under this custody's epoch, again and again until it is stored or refused for good. */
@@ -946,6 +924,7 @@ export class Custody {
     this.#turns.delete(turn.key);
     turn.clock?.stop();
     this.#log('warn', 'a newer custody has taken this turn; letting go', { attempt: turn.key });
+    this.#steering.lost(turn.key, reason);
     turn.ended.reject(reason);
     const before = this.#superseded ?? Promise.resolve(false);
     // Before anything else may begin here: it could end what the other custody runs.
@@ -983,11 +962,7 @@ export class Custody {
         live.turn,
         isStorageFull(error)
           ? STORAGE_FULL
-          : {
-              outcome: 'interrupted',
-              cause: 'internal_error',
-              message: 'Holdfast failed to record this turn; its log says why.',
-            },
+          : interrupted('internal_error', 'Holdfast failed to record this turn; its log says why.'),
       );
   }
 
@@ -1032,20 +1007,4 @@ function breakOff(turn: LiveTurn): void {
   const { turnId, attempt } = turn.ref;
   turn.broken = true;
   turn.recording = newRecording({ turnId, attempt, requestId: turn.requestId, now });
-}
-
-async function endsWithin(turn: LiveTurn, timeoutMs: number): Promise<boolean> {
-  let timer: NodeJS.Timeout | undefined;
-  const timeout = new Promise<boolean>((resolve) => {
-    timer = setTimeout(() => resolve(false), timeoutMs);
-  });
-  const ended = turn.ended.promise.then(
-    () => true,
-    () => true,
-  );
-  try {
-    return await Promise.race([ended, timeout]);
-  } finally {
-    clearTimeout(timer);
-  }
 }

@@ -32,6 +32,8 @@ export type LiveTurn = {
   /** Where its bytes begin in the spool, and how far they are in the log. */
   from: number;
   spoolOffset: number;
+  /** The state of its spool has been saved since this custody took it. */
+  stateSaved: boolean;
   /** How it ends when its process ends first. */
   forced: ForcedEnd | null;
   ladder: Promise<void> | null;

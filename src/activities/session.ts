@@ -87,6 +87,11 @@ export class Session {
     this.#driver = parts.provider.createDriver(parts.spool.spec.session);
   }
 
+  /** Whether its provider has been given nothing yet, and continues no earlier session: it knows nothing of what was said. */
+  get isUntold(): boolean {
+    return this.#calls === 0 && this.spool.spec.session.resumeSessionId === null;
+  }
+
   get fedOffset(): number {
     return this.#fedOffset;
   }
@@ -171,14 +176,23 @@ export class Session {
   }
 
   /**
-   * Makes a call to the driver, records it, and writes its frames. False when the frames could not all be written (the
-   * process is gone, or the session was let go). A call with no frames is not recorded.
+   * Makes a call to the driver, records it, and writes its frames. `unwritten`: not all of them (the process is gone, or
+   * the session was let go). `nothing`: the driver has no frames for it, and it is not recorded.
    */
-  async call(call: DriverCall): Promise<boolean> {
-    if (this.#stopped.signal.aborted) return false;
+  async call(call: DriverCall): Promise<'written' | 'unwritten' | 'nothing'> {
+    if (this.#stopped.signal.aborted) return 'unwritten';
     const frames = this.#invoke(call);
-    if (frames.length === 0) return false;
+    if (frames.length === 0) return 'nothing';
     const index = this.#record(call, frames);
+    return (await this.#write(frames, index)) ? 'written' : 'unwritten';
+  }
+
+  /** Writes the frames of the `index`-th recorded call (from 0) again: only for frames that a provider takes once. */
+  async repeat(frames: readonly string[], index: number): Promise<void> {
+    await this.#write(frames, index);
+  }
+
+  async #write(frames: readonly string[], index: number): Promise<boolean> {
     // One after the other: a cancel must not land in the middle of a prompt that fills the pipe.
     const writing = this.#writing.then(() => this.spool.write(frames, this.#stopped.signal));
     this.#writing = writing.catch(() => undefined);
@@ -345,7 +359,9 @@ export class Session {
   #invoke(call: DriverCall): string[] {
     switch (call.type) {
       case 'begin':
-        return this.#driver.begin({ attemptKey: call.attemptKey, content: call.content });
+        return this.#driver.begin(call);
+      case 'steer':
+        return this.#driver.steer?.({ id: call.requestId, content: call.content }) ?? [];
       case 'cancel':
         return this.#driver.cancel();
       case 'stop':

@@ -11,6 +11,7 @@ import { isHoldfastError } from '../contracts/errors.ts';
 import type { ApprovalDecision } from '../contracts/provider-events.ts';
 import type { Custody } from './custody.ts';
 import type { AttemptEnd, AttemptRef } from './live-turn.ts';
+import type { SteerAnswer, SteerRequest } from './steering.ts';
 
 export type TurnActivities = ReturnType<typeof createTurnActivities>;
 export type ClaimActivities = ReturnType<typeof createClaimActivities>;
@@ -18,29 +19,43 @@ export type ClaimActivities = ReturnType<typeof createClaimActivities>;
 /** Activities of the queue `turns.<host>`. `heartbeatMs`: how often a running turn reports; see limits.ts. */
 export function createTurnActivities(parts: { custody: Custody; heartbeatMs: number }) {
   const { custody, heartbeatMs } = parts;
+
+  /** Waits for something of a turn, with heartbeats that say how the turn is. */
+  async function joining<T>(join: () => Promise<T>, ref: AttemptRef): Promise<T> {
+    const context = Context.current();
+    const beat = (): void => {
+      const status = custody.status(ref);
+      context.heartbeat(status ?? { phase: 'starting' });
+    };
+    beat();
+    const timer = setInterval(beat, heartbeatMs);
+    try {
+      return await Promise.race([join(), context.cancelled]);
+    } catch (error) {
+      if (error instanceof CancelledFailure) throw stopping(context, error);
+      throw retryable(error);
+    } finally {
+      clearInterval(timer);
+    }
+  }
+
   return {
     /** Runs the attempt, or joins it. Resolves with its end. */
     async runTurn(ref: AttemptRef): Promise<AttemptEnd> {
-      const context = Context.current();
-      const beat = (): void => {
-        const status = custody.status(ref);
-        context.heartbeat(status ?? { phase: 'starting' });
-      };
-      beat();
-      const timer = setInterval(beat, heartbeatMs);
-      try {
-        return await Promise.race([custody.run(ref), context.cancelled]);
-      } catch (error) {
-        if (error instanceof CancelledFailure) throw stopping(context, error);
-        throw retryable(error);
-      } finally {
-        clearInterval(timer);
-      }
+      return joining(() => custody.run(ref), ref);
     },
 
     /** Begins the cancel of an attempt and answers at once. */
     async stopTurn(request: AttemptRef & { by: string }): Promise<string> {
       return custody.cancel(request);
+    },
+
+    /**
+     * Gives a message to the running attempt; resolves when that has taken it, or will not (at its end at the latest).
+     * Idempotent: whoever asks again, after whatever has died meanwhile, is told the same.
+     */
+    async steerTurn(request: SteerRequest): Promise<SteerAnswer> {
+      return joining(() => custody.steer(request), request);
     },
 
     /** Answers an open approval; false when it is not open. */

@@ -8,6 +8,7 @@ import { afterEach, beforeEach } from 'vitest';
 import type { CustodyEvents, CustodySettings } from '../../src/activities/custody-settings.ts';
 import { Custody } from '../../src/activities/custody.ts';
 import type { AttemptRef } from '../../src/activities/live-turn.ts';
+import type { SteerRequest } from '../../src/activities/steering.ts';
 import type { Event, NewEvent } from '../../src/contracts/events.ts';
 import { conversationStream } from '../../src/contracts/ids.ts';
 import type { Provider } from '../../src/contracts/provider-events.ts';
@@ -150,9 +151,9 @@ export function deltasOf(events: readonly Event[]): string {
 /** What the workflow records when a send starts a turn. */
 export async function accept(
   content: string,
-  changed: { workspacePath?: string; provider?: string } = {},
+  changed: { workspacePath?: string; provider?: string; conversationId?: string } = {},
 ): Promise<AttemptRef> {
-  const conversationId = 'c1';
+  const { conversationId = 'c1' } = changed;
   const stream = conversationStream(conversationId);
   turns += 1;
   const turnId = `turn${process.pid}n${turns}`;
@@ -200,6 +201,33 @@ export async function accept(
       payload: { attempt, provider, model: null },
     };
   }
+}
+
+/** What the workflow records when a message comes that is to steer the running turn: it waits. Answers what custody is then given. */
+export async function queueForSteering(ref: AttemptRef, content: string): Promise<SteerRequest> {
+  turns += 1;
+  const requestId = `r${turns}`;
+  const turnId = `turn${process.pid}n${turns}`;
+  seen.push(turnId);
+  const queue = [{ requestId, turnId, content, position: 0, attempt: 1, steer: true }];
+  await store.append({
+    stream: conversationStream(ref.conversationId),
+    key: `request:${requestId}`,
+    events: [
+      { type: 'chat.queued', turnId, requestId, payload: { position: 0 } },
+      { type: 'queue.changed', payload: { queue } },
+    ],
+    request: {
+      requestId,
+      kind: 'send',
+      status: 'queued',
+      turnId,
+      attempt: 1,
+      position: 0,
+      contentHash: content,
+    },
+  });
+  return { ...ref, requestId, content };
 }
 
 export async function log(ref: AttemptRef): Promise<Event[]> {

@@ -9,15 +9,22 @@ describe('registry', () => {
     for (const [providerId, provider] of providers) expect(provider.providerId).toBe(providerId);
   });
 
+  it('those that say they take a message in mid-turn have a driver that does', () => {
+    const spec = { workspacePath: '', model: null, resumeSessionId: null, newSessionId: 'n' };
+    for (const provider of createProviders().values())
+      expect(provider.createDriver(spec).steer !== undefined).toBe(provider.capabilities.steer);
+  });
+
   it('describes all of them, whatever is found', async () => {
     const capabilities = {
       warmSessions: true,
       approvals: true,
       protocolCancel: true,
       resume: true,
+      steer: true,
     };
     expect(await describeProviders({ providers: createProviders(), environment: {} })).toEqual([
-      { providerId: 'scripted', found: true, version: '1.1.0', capabilities, problem: null },
+      { providerId: 'scripted', found: true, version: '1.2.0', capabilities, problem: null },
       {
         providerId: 'claude',
         found: false,

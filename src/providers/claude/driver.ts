@@ -11,6 +11,9 @@
  *    ends with it, and an interrupt takes nothing back.
  *  5 A sub-agent's stream is its own: nothing of it is mixed into the text or the tools of the turn.
  *  6 Usage and cost are those of the turn, though Claude Code's own totals run over the session.
+ *  7 A message for the running turn is either taken into it or never started on. Claude Code takes what waits at the next
+ *    boundary of a tool; what still waits at its result it starts on at once, as a turn of its own. That turn is then
+ *    part of ours, whose end is the last result: a message that was handed over cannot be taken back without a race.
  */
 import { createHash } from 'node:crypto';
 
@@ -52,12 +55,17 @@ type Response = {
 };
 
 type Turn = {
+  attemptKey: string;
   /** The uuid of our message: Claude Code tells by it what becomes of the message (`command_lifecycle`). */
   uuid: string;
   /** Whether it has started on our message; null: it has not told anything of it, as older versions never do. */
   started: boolean | null;
   sessionReported: boolean;
   cancels: number;
+  /** Messages handed over while it runs, and not started on: uuid → the id that they were given by. */
+  offered: Map<string, string>;
+  /** Its result, when it still had such a message then: it goes on with that, or ends so. */
+  held: ProviderOutcome | null;
   response: Response | null;
   /** How many responses of this turn had that message id. */
   seen: Map<string, number>;
@@ -91,27 +99,32 @@ export class ClaudeDriver implements ProviderDriver {
     this.#sessionKey = spec.resumeSessionId ?? spec.newSessionId;
   }
 
-  begin({ attemptKey, content }: TurnPrompt): string[] {
+  begin({ attemptKey, content, history }: TurnPrompt): string[] {
     const uuid = uuidFrom(`${this.#sessionKey} ${attemptKey}`);
     this.#turn = {
+      attemptKey,
       uuid,
       started: this.#tellsLifecycle ? false : null,
       sessionReported: false,
       cancels: 0,
+      offered: new Map(),
+      held: null,
       response: null,
       seen: new Map(),
       openTools: new Set(),
       deniedTools: new Set(),
     };
-    return [
-      JSON.stringify({
-        type: 'user',
-        uuid,
-        session_id: '',
-        parent_tool_use_id: null,
-        message: { role: 'user', content: [{ type: 'text', text: content }] },
-      }),
-    ];
+    // a block of its own, and before the prompt: a slash command is looked for in the last one
+    return [userFrame(uuid, history === undefined ? [content] : [history, content])];
+  }
+
+  /** Nothing before it has started on our message, nor of one that tells nothing of that: it could not tell that it has taken another. */
+  steer({ id, content }: { id: string; content: string }): string[] {
+    const turn = this.#turn;
+    if (turn?.started !== true) return [];
+    const uuid = uuidFrom(`${this.#sessionKey} ${turn.attemptKey} ${id}`);
+    turn.offered.set(uuid, id);
+    return [userFrame(uuid, [content])];
   }
 
   cancel(): string[] {
@@ -173,7 +186,7 @@ export class ClaudeDriver implements ProviderDriver {
         return this.#withdrawn((open) => open.requestId === fields['request_id'], 'withdrawn');
       case 'result':
         this.#foreignTurn = false;
-        return this.#end(readOutcome(fields, turn), this.#used(fields));
+        return this.#result(readOutcome(fields, turn), this.#used(fields), turn);
       default:
     }
     // a sub-agent's (invariant 5)
@@ -220,10 +233,50 @@ export class ClaudeDriver implements ProviderDriver {
     }
   }
 
+  /** Ends the turn, unless Claude Code has more messages for it (invariant 7). */
+  #result(outcome: ProviderOutcome, usage: TurnUsage | null, turn: Turn): ProviderReport[] {
+    // a second one before it has started on any of them: it will not
+    if (turn.offered.size === 0 || turn.held !== null) return this.#end(outcome, usage);
+    this.#usedBetween = usage;
+    turn.held = outcome;
+    // until it has: it may take a turn by itself first
+    turn.started = false;
+    // what it left unfinished stays (invariant 4)
+    turn.response = null;
+    const reports = this.#withdrawn(() => true, 'the turn ended');
+    if (outcome.outcome === 'failed')
+      reports.push({ type: 'notice', code: outcome.code, text: outcome.message });
+    return reports;
+  }
+
+  /** What becomes of a message that was handed over while the turn ran. */
+  #offeredLifecycle(uuid: string, id: string, fields: Fields, turn: Turn): ProviderReport[] {
+    switch (fields['state']) {
+      case 'started':
+        turn.offered.delete(uuid);
+        turn.started = true;
+        turn.held = null;
+        return [{ type: 'steered', id }];
+      case 'cancelled':
+      case 'completed':
+      case 'discarded':
+      case 'refused':
+        turn.offered.delete(uuid);
+        return turn.held === null || turn.offered.size > 0
+          ? []
+          : this.#end(turn.held, this.#usedBetween);
+      default:
+        return [];
+    }
+  }
+
   /** What becomes of our message. It ends the turn only where no result will: a message that was never started. */
   #lifecycle(fields: Fields, turn: Turn): ProviderReport[] {
     this.#tellsLifecycle = true;
-    if (fields['command_uuid'] !== turn.uuid) return [];
+    const uuid = textOf(fields['command_uuid']) ?? '';
+    const id = turn.offered.get(uuid);
+    if (id !== undefined) return this.#offeredLifecycle(uuid, id, fields, turn);
+    if (uuid !== turn.uuid) return [];
     switch (fields['state']) {
       case 'queued':
         turn.started ??= false;
@@ -236,7 +289,7 @@ export class ClaudeDriver implements ProviderDriver {
       case 'discarded':
       case 'refused': {
         // what was started ends with a result, before or after this
-        if (turn.started === true) return [];
+        if (turn.started === true || turn.held !== null) return [];
         if (fields['state'] === 'cancelled')
           return this.#end({ outcome: 'cancelled' }, this.#usedBetween);
         // completed: a message with this uuid is in the session already, and Claude Code takes none twice
@@ -311,6 +364,16 @@ export class ClaudeDriver implements ProviderDriver {
     }
     return reports;
   }
+}
+
+function userFrame(uuid: string, texts: string[]): string {
+  return JSON.stringify({
+    type: 'user',
+    uuid,
+    session_id: '',
+    parent_tool_use_id: null,
+    message: { role: 'user', content: texts.map((text) => ({ type: 'text', text })) },
+  });
 }
 
 function readOutcome(fields: Fields, turn: Turn): ProviderOutcome {

@@ -75,7 +75,13 @@ export function createClaudeProvider({
   const versions = new VersionCache(versionTimeoutMs);
   return {
     providerId: 'claude',
-    capabilities: { warmSessions: true, approvals: true, protocolCancel: true, resume: true },
+    capabilities: {
+      warmSessions: true,
+      approvals: true,
+      protocolCancel: true,
+      resume: true,
+      steer: true,
+    },
     environmentNames: ENVIRONMENT_NAMES,
     lookup: async (environment) => {
       const found = await findOnPath(PROGRAM, environment['PATH'] ?? '');

@@ -38,7 +38,7 @@ import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import { PROCESS_MARK } from '../../contracts/names.ts';
-import type { ApprovalDecision, SessionSpec } from '../../contracts/provider-events.ts';
+import type { ApprovalDecision, SessionSpec, TurnPrompt } from '../../contracts/provider-events.ts';
 import {
   identify,
   isIdentity,
@@ -54,6 +54,8 @@ export type SpoolSpec = {
   conversationId: string;
   providerId: string;
   session: SessionSpec;
+  /** The conversation's session generation that the process belongs to; absent (spools of before there were any): 0. */
+  sessionGeneration?: number;
   program: string;
   args: string[];
   /** Names only: values may be secrets. */
@@ -64,7 +66,9 @@ export type SpoolSpec = {
 
 /** A call to the driver, as recorded. */
 export type DriverCall =
-  | { type: 'begin'; attemptKey: string; content: string }
+  | ({ type: 'begin' } & TurnPrompt)
+  /** A message that is offered to the running turn. */
+  | { type: 'steer'; attemptKey: string; requestId: string; content: string }
   | { type: 'cancel'; attemptKey: string }
   /** No call of the driver: the turn is being stopped for a reason of ours, which the next custody must know. */
   | { type: 'stop'; attemptKey: string; cause: string; message: string }

@@ -29,11 +29,21 @@ export class ScriptedDriver implements ProviderDriver {
   /** The running turn's frame id. */
   #turn: string | null = null;
   readonly #openApprovals = new Set<string>();
+  /** Messages that the running turn was offered and has not taken. */
+  readonly #offered = new Set<string>();
 
-  begin(prompt: TurnPrompt): string[] {
-    this.#turn = prompt.attemptKey;
+  begin({ attemptKey, content, history }: TurnPrompt): string[] {
+    this.#turn = attemptKey;
     this.#openApprovals.clear();
-    return [frame({ type: 'turn', id: prompt.attemptKey, prompt: prompt.content })];
+    this.#offered.clear();
+    const told = history === undefined ? {} : { history };
+    return [frame({ type: 'turn', id: attemptKey, prompt: content, ...told })];
+  }
+
+  steer({ id, content }: { id: string; content: string }): string[] {
+    if (this.#turn === null) return [];
+    this.#offered.add(id);
+    return [frame({ type: 'steer', turn: this.#turn, id, content })];
   }
 
   cancel(): string[] {
@@ -128,12 +138,17 @@ export class ScriptedDriver implements ProviderDriver {
       }
       case 'usage':
         return [{ type: 'usage', usage: usageOf(fields['usage']) }];
+      case 'steered': {
+        const id = textOf(fields['id']);
+        return id === null || !this.#offered.delete(id) ? [] : [{ type: 'steered', id }];
+      }
       case 'notice':
         return [{ type: 'notice', code: textOf(fields['code']) ?? 'provider', text: text ?? '' }];
       case 'end':
         if (fields['turn'] !== turn) return [];
         this.#turn = null;
         this.#openApprovals.clear();
+        this.#offered.clear();
         return [{ type: 'end', end: outcomeOf(fields) }];
       default:
         return [];

@@ -14,6 +14,7 @@
  *  4 Any step, and the wait between two, gives way to a cancel at once, except after `ignore-cancel`.
  *  5 The end of stdin ends the process when the turns read so far have ended; it never ends a turn.
  *  6 Memory does not grow with what is streamed: whole texts are repeated only up to a size.
+ *  7 A message for the running turn is taken once, after a word or a step, in the order of the frames; or never.
  *
  * This is a .mjs file because its start is part of what is measured: on the machine it was written on, Node 24
  * writes its first line after 37 ms, and after 98 ms when it has to strip types. Builtin modules are taken by
@@ -89,7 +90,7 @@ let tools = 0;
 let working = false;
 /** @type {Turn | null} */
 let running = null;
-/** @type {{ id: string, prompt: string, cancelled: boolean }[]} */
+/** @type {{ id: string, prompt: string, history: string | null, cancelled: boolean }[]} */
 const waiting = [];
 
 // --------------------------------------------------------------------------------------------- out
@@ -127,10 +128,36 @@ class Turn {
   /** @type {{ id: string, resolve: (answer: Answer | null) => void } | null} */
   asking = null;
   retries = 0;
+  /** Messages for this turn that it has not taken. @type {{ id: string, content: string }[]} */
+  offered = [];
+  /** Their ids, taken or not. @type {Set<string>} */
+  known = new Set();
+  takesNone = false;
 
-  /** @param {string} id */
-  constructor(id) {
+  /** @param {string} id @param {string | null} history */
+  constructor(id, history) {
     this.id = id;
+    this.history = history;
+  }
+
+  /** @param {{ id: string, content: string }} message */
+  offer(message) {
+    if (this.takesNone || this.known.has(message.id)) return;
+    this.known.add(message.id);
+    this.offered.push(message);
+  }
+
+  /** Takes in what was offered, and quotes it (invariant 7). */
+  take() {
+    for (const { id, content } of this.offered.splice(0)) {
+      this.close();
+      say({ type: 'steered', id });
+      const text = `steered: ${content.trim().split('\n', 1)[0] ?? ''}\n`;
+      const block = this.block('delta');
+      block.streams.push({ stream: { every: 0, size: 1, at: () => text }, sent: 1 });
+      block.text.add(text);
+      say({ type: 'delta', block: block.id, text });
+    }
   }
 
   cancel() {
@@ -197,14 +224,21 @@ class Turn {
       await this.flood(stream);
       return;
     }
-    const block = this.block(kind);
-    const piece = { stream, sent: 0 };
+    let block = this.block(kind);
+    let piece = { stream, sent: 0 };
     block.streams.push(piece);
     const start = performance.now();
     for (let index = 0; index < stream.size; index += 1) {
       const early = start + index * every - performance.now();
       if (early >= 0.5) await this.pause(Math.round(early));
       else if (index % LINES_BETWEEN_LOOKS === LINES_BETWEEN_LOOKS - 1) await this.breathe();
+      if (this.offered.length > 0) {
+        const from = index;
+        this.take();
+        block = this.block(kind);
+        piece = { stream: { ...stream, at: (after) => stream.at(from + after) }, sent: 0 };
+        block.streams.push(piece);
+      }
       const text = stream.at(index);
       say({ type: kind, block: block.id, text });
       piece.sent += 1;
@@ -309,9 +343,9 @@ class Turn {
   }
 }
 
-/** @param {{ id: string, prompt: string, cancelled: boolean }} frame */
-async function runTurn({ id, prompt, cancelled }) {
-  const turn = new Turn(id);
+/** @param {typeof waiting[number]} frame */
+async function runTurn({ id, prompt, history, cancelled }) {
+  const turn = new Turn(id, history);
   running = turn;
   turns += 1;
   turn.cancelled = cancelled;
@@ -321,6 +355,7 @@ async function runTurn({ id, prompt, cancelled }) {
     for (const step of parsePrompt(prompt)) {
       turn.look();
       await step.run(turn);
+      turn.take();
     }
     turn.look();
     turn.close();
@@ -501,6 +536,11 @@ function parseStep(step, line) {
         if (!ignoresCancel) process.on('SIGTERM', () => {});
         ignoresCancel = true;
       };
+    case 'no-steer':
+      exactly(0);
+      return (turn) => {
+        turn.takesNone = true;
+      };
     case 'child':
       exactly(0);
       return leaveChild;
@@ -523,16 +563,16 @@ function parseStep(step, line) {
         throw new TurnEnd('failed', 'provider_error', rest === '' ? 'failed' : rest);
       };
     case 'say':
-      return parseFact(words) ?? refuse('say takes cwd, session, turns or env NAME');
+      return parseFact(words) ?? refuse('say takes cwd, session, turns, history or env NAME');
     default:
       return refuse('there is no such step');
   }
 }
 
-/** One delta, its text known when the step runs. @param {() => string} text @returns {Step['run']} */
+/** One delta, its text known when the step runs. @param {(turn: Turn) => string} text @returns {Step['run']} */
 function once(text) {
   return (turn) => {
-    const fixed = text();
+    const fixed = text(turn);
     return turn.stream('delta', { every: 0, size: 1, at: () => fixed });
   };
 }
@@ -549,6 +589,8 @@ function parseFact([fact, variable, ...more]) {
   if (fact === 'cwd') return once(() => process.cwd());
   if (fact === 'session') return once(() => sessionId);
   if (fact === 'turns') return once(() => String(turns));
+  if (fact === 'history')
+    return once(({ history }) => (history ?? 'none').slice(0, REPEATED_CHARS));
   return null;
 }
 
@@ -581,8 +623,16 @@ function receive(line) {
   const frame = parseFrame(line);
   switch (frame?.type) {
     case 'turn':
-      waiting.push({ id: frame.id, prompt: frame.prompt, cancelled: false });
+      waiting.push({
+        id: frame.id,
+        prompt: frame.prompt,
+        history: frame.history ?? null,
+        cancelled: false,
+      });
       void work();
+      return;
+    case 'steer':
+      if (running?.id === frame.turn) running.offer({ id: frame.id, content: frame.content });
       return;
     case 'cancel': {
       if (ignoresCancel) return;
@@ -611,9 +661,16 @@ function parseFrame(line) {
   }
   if (typeof value !== 'object' || value === null || !('type' in value)) return null;
   const frame = /** @type {Record<string, unknown>} */ (value);
-  const { type, id, prompt, approvalId, decision, message } = frame;
+  const { type, id, prompt, history, turn, content, approvalId, decision, message } = frame;
   if (type === 'turn' && typeof id === 'string' && typeof prompt === 'string')
-    return { type, id, prompt };
+    return { type, id, prompt, ...(typeof history === 'string' ? { history } : {}) };
+  if (
+    type === 'steer' &&
+    typeof turn === 'string' &&
+    typeof id === 'string' &&
+    typeof content === 'string'
+  )
+    return { type, turn, id, content };
   if (type === 'cancel') return { type, ...(typeof id === 'string' ? { id } : {}) };
   if (
     type === 'answer' &&

@@ -7,11 +7,17 @@ import { ScriptedDriver } from './driver.ts';
 const PROGRAM = fileURLToPath(new URL('./program.mjs', import.meta.url));
 
 /** Counts changes of what program.mjs does, for `GET /v1/providers`. */
-const VERSION = '1.1.0';
+const VERSION = '1.2.0';
 
 export const scriptedProvider: Provider = {
   providerId: 'scripted',
-  capabilities: { warmSessions: true, approvals: true, protocolCancel: true, resume: true },
+  capabilities: {
+    warmSessions: true,
+    approvals: true,
+    protocolCancel: true,
+    resume: true,
+    steer: true,
+  },
   environmentNames: [],
   lookup: async () => ({
     found: true,

@@ -12,8 +12,10 @@ import type {
 
 /** Driver → program. */
 export type FrameToProgram =
-  /** Runs after the turns before it. */
-  | { type: 'turn'; id: string; prompt: string }
+  /** Runs after the turns before it. `history`: what was said before, in another session. */
+  | { type: 'turn'; id: string; prompt: string; history?: string }
+  /** A message for that turn, taken at the end of the step, or of the word, that runs; the same id is taken once. */
+  | { type: 'steer'; turn: string; id: string; content: string }
   /** Ends that turn (running or waiting); without an id, the running one. When there is none, nothing. */
   | { type: 'cancel'; id?: string }
   | { type: 'answer'; approvalId: string; decision: ApprovalDecision; message?: string | null };
@@ -41,6 +43,8 @@ export type LineFromProgram =
   | { type: 'retry'; block?: string; attempt: number; delayMs: number; status: string }
   /** In addition to what was reported before. */
   | { type: 'usage'; usage: TurnUsage }
+  /** The message of that id belongs to the turn from here on. */
+  | { type: 'steered'; id: string }
   | { type: 'notice'; code: string; text: string }
   /** The last line of the turn. */
   | {

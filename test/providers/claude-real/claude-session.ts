@@ -14,7 +14,11 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-import type { ProviderDriver, ProviderReport } from '../../../src/contracts/provider-events.ts';
+import type {
+  ProviderDriver,
+  ProviderReport,
+  TurnPrompt,
+} from '../../../src/contracts/provider-events.ts';
 import { createClaudeProvider } from '../../../src/providers/claude/provider.ts';
 import { LineSplitter } from '../../../src/providers/process/line-splitter.ts';
 import { eventually } from '../../support/eventually.ts';
@@ -121,11 +125,18 @@ export class ClaudeSession {
   }
 
   /** Sends a prompt; answers the key of its attempt. */
-  begin(content: string, attemptKey?: string): string {
+  begin(content: string, { attemptKey, ...more }: Partial<TurnPrompt> = {}): string {
     attempts += 1;
     const key = attemptKey ?? `turn-${attempts}.1`;
-    this.#send(this.#driver.begin({ attemptKey: key, content }));
+    this.#send(this.#driver.begin({ ...more, attemptKey: key, content }));
     return key;
+  }
+
+  /** Hands a message to the running turn, `times` times. */
+  steer(id: string, content: string, times = 1): void {
+    const frames = this.#driver.steer?.({ id, content }) ?? [];
+    if (frames.length === 0) throw new Error('it is not handed over now');
+    for (let time = 0; time < times; time += 1) this.#send(frames);
   }
 
   cancel(): void {

@@ -265,7 +265,7 @@ describe('a real Claude Code', () => {
     expect(asked).toContain('I will remember.');
 
     // a message it has had, in whatever process, it does not take again
-    second.begin('remember the word heliotrope', key);
+    second.begin('remember the word heliotrope', { attemptKey: key });
     expect(end(await second.turn(2))).toMatchObject({ end: { outcome: 'failed' } });
     expect(second.api.requests).toHaveLength(1);
 
@@ -275,6 +275,108 @@ describe('a real Claude Code', () => {
       { type: 'end', end: { outcome: 'failed', code: 'session_missing' } },
     ]);
   });
+
+  it('takes messages in mid-turn at the end of a tool, in order and each once, within one turn', async () => {
+    const session = await start([
+      runs('timeout 2 tail -f /dev/null; echo done'),
+      says('all of it'),
+    ]);
+    session.begin('go');
+    const asked = await session.until(({ type }) => type === 'approval');
+    // as written again by a host that does not know whether it was
+    session.steer('r2', 'and heliotrope', 3);
+    session.steer('r3', 'and marigold');
+    session.answer(asked.type === 'approval' ? asked.approvalId : '', 'allow');
+    const reports = await session.turn(1);
+    expect(reports.map(({ type }) => type)).toEqual([
+      'session',
+      'tool.start',
+      'approval',
+      'tool.end',
+      'steered',
+      'steered',
+      'delta',
+      'delta',
+      'delta',
+      'segment.end',
+      'end',
+    ]);
+    expect(end(reports)).toMatchObject({ end: { outcome: 'completed' } });
+    const heard = JSON.stringify(session.api.requests[1]?.messages);
+    expect(heard.split('heliotrope')).toHaveLength(2);
+    expect(heard.split('marigold')).toHaveLength(2);
+    session.api.script.push(says('next'));
+    session.begin('again');
+    expect(shown(await session.turn(2))).toBe('next');
+    expect(session.api.requests).toHaveLength(3);
+  });
+
+  it('goes on with a message that came while it wrote its last answer: one turn, one end', async () => {
+    const session = await start([says(words(30), 20), says('and the other')]);
+    session.begin('go');
+    await session.until((report) => report.type === 'delta' && report.text === 'word3 ');
+    session.steer('r2', 'the other too');
+    const reports = await session.turn(1);
+    expect(shown(reports)).toBe(`${words(30)}and the other`);
+    expect(reports.filter(({ type }) => type === 'steered')).toEqual([
+      { type: 'steered', id: 'r2' },
+    ]);
+    expect(end(reports)).toMatchObject({
+      end: { outcome: 'completed' },
+      usage: { inputTokens: 200, outputTokens: 33 },
+    });
+    session.api.script.push(says('next'));
+    session.begin('again');
+    expect(shown(await session.turn(2))).toBe('next');
+  });
+
+  it('drops a message that it had not taken when the turn is cancelled', async () => {
+    const session = await start([runs('timeout 20 tail -f /dev/null'), says('next')]);
+    session.begin('go');
+    const asked = await session.until(({ type }) => type === 'approval');
+    session.answer(asked.type === 'approval' ? asked.approvalId : '', 'allow');
+    session.steer('r2', 'heliotrope');
+    await eventually(() => session.output().split('"queued"').length === 3);
+    session.cancel();
+    const reports = await session.turn(1);
+    expect(reports.some(({ type }) => type === 'steered')).toBe(false);
+    expect(end(reports)).toMatchObject({ end: { outcome: 'cancelled' } });
+    session.begin('again');
+    expect(shown(await session.turn(2))).toBe('next');
+    expect(JSON.stringify(session.api.requests)).not.toContain('heliotrope');
+  });
+
+  it('forgets a message that it had not taken when it is ended, also in the next process', async () => {
+    const first = await ClaudeSession.start();
+    first.api.script.push(runs('timeout 20 tail -f /dev/null'));
+    first.begin('go');
+    const asked = await first.until(({ type }) => type === 'approval');
+    first.answer(asked.type === 'approval' ? asked.approvalId : '', 'allow');
+    first.steer('r2', 'heliotrope');
+    await eventually(() => first.output().split('"queued"').length === 3);
+    const opened = first.reports.find(({ type }) => type === 'session');
+    await first.end({ keep: true });
+    const second = await start([says('next')], {
+      home: first.home,
+      resumeSessionId: opened?.type === 'session' ? opened.sessionId : '',
+    });
+    second.begin('again');
+    expect(shown(await second.turn(1))).toBe('next');
+    expect(JSON.stringify(second.api.requests)).not.toContain('heliotrope');
+  });
+
+  it.each(['which word?', '/cost'])(
+    'is told what was said before, also with the prompt %s',
+    async (prompt) => {
+      const session = await start([]);
+      session.begin(prompt, { history: 'The user said heliotrope.' });
+      expect(end(await session.turn(1))).toMatchObject({ end: { outcome: 'completed' } });
+      session.begin('and now?');
+      await session.turn(2);
+      const heard = JSON.stringify(session.api.requests.at(-1)?.messages);
+      expect(heard.split('The user said heliotrope.')).toHaveLength(2);
+    },
+  );
 
   it('a turn it takes by itself is not taken for ours', async () => {
     const session = await start([

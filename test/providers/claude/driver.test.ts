@@ -717,3 +717,181 @@ describe('turns that Claude Code takes by itself', () => {
     ]);
   });
 });
+
+describe('a message for the running turn', () => {
+  type Frame = { uuid: string; message: { content: unknown } };
+  const framesOf = (frames: string[]): Frame[] => frames.map((frame) => JSON.parse(frame) as Frame);
+  const lifecycle = (uuid: string, state: string): unknown => ({
+    type: 'command_lifecycle',
+    command_uuid: uuid,
+    state,
+  });
+  const init = { type: 'system', subtype: 'init', session_id: 's', model: 'm' };
+  const overloaded = result({ is_error: true, subtype: 'error_during_execution', errors: ['no'] });
+
+  /** A driver whose turn Claude Code has started on; `steer` gives it a message and answers its uuid. */
+  function started() {
+    const driver = newDriver();
+    const read = (...lines: unknown[]): ProviderReport[] =>
+      lines.flatMap((line) => driver.line(JSON.stringify(line)));
+    const begin = (attemptKey: string): string => {
+      const [frame] = framesOf(driver.begin({ attemptKey, content: 'hello' }));
+      const uuid = frame?.uuid ?? '';
+      read(lifecycle(uuid, 'queued'), lifecycle(uuid, 'started'));
+      return uuid;
+    };
+    const steer = (id: string): string =>
+      framesOf(driver.steer({ id, content: `content of ${id}` }))[0]?.uuid ?? '';
+    return { driver, read, steer, begin, uuid: begin('t1.1') };
+  }
+
+  it('is a user frame with a uuid of its own, the same for the same message of the same attempt', () => {
+    const { driver, steer, begin, read } = started();
+    const [frame] = framesOf(driver.steer({ id: 'r2', content: 'and this' }));
+    expect(frame).toMatchObject({
+      type: 'user',
+      message: { role: 'user', content: [{ type: 'text', text: 'and this' }] },
+    });
+    const [again, another] = [steer('r2'), steer('r3')];
+    expect(again).toBe(frame?.uuid);
+    read(lifecycle(again, 'cancelled'), lifecycle(another, 'cancelled'), result());
+    begin('t1.2');
+    expect(new Set([again, another, steer('r2')]).size).toBe(3);
+  });
+
+  it('7: is not handed over to one that has not started on the turn, tells nothing of it, or runs none', () => {
+    const driver = newDriver();
+    const steer = (): string[] => driver.steer({ id: 'r2', content: 'x' });
+    const read = (line: unknown): ProviderReport[] => driver.line(JSON.stringify(line));
+    expect(steer()).toEqual([]);
+    const [frame] = framesOf(driver.begin({ attemptKey: 't1.1', content: 'hello' }));
+    // an older one goes on like this to its end
+    read(init);
+    read(messageStart('m1'));
+    expect(steer()).toEqual([]);
+    read(lifecycle(frame?.uuid ?? '', 'queued'));
+    expect(steer()).toEqual([]);
+    read(lifecycle(frame?.uuid ?? '', 'started'));
+    expect(steer()).toHaveLength(1);
+  });
+
+  it('7: is taken once, when Claude Code has started on it', () => {
+    const { read, steer } = started();
+    const uuid = steer('r2');
+    expect(read(lifecycle(uuid, 'queued'))).toEqual([]);
+    expect(read(lifecycle(uuid, 'started'))).toEqual([{ type: 'steered', id: 'r2' }]);
+    expect(read(lifecycle(uuid, 'started'), lifecycle(uuid, 'completed'))).toEqual([]);
+    expect(read(result())).toMatchObject([{ type: 'end', end: { outcome: 'completed' } }]);
+  });
+
+  it('7: that waits at the result holds up the end, though it was not read yet', () => {
+    const { read, steer, uuid: own } = started();
+    const uuid = steer('r2');
+    expect(read(result(), lifecycle(own, 'completed'))).toEqual([]);
+    expect(read(lifecycle(uuid, 'queued'), lifecycle(uuid, 'started'), init)).toMatchObject([
+      { type: 'steered', id: 'r2' },
+      { type: 'session' },
+    ]);
+    expect(read(messageStart('m2'), textDelta('more'), overloaded)).toMatchObject([
+      { type: 'delta', text: 'more' },
+      { type: 'end', end: { outcome: 'failed' } },
+    ]);
+  });
+
+  it.each(['cancelled', 'discarded', 'refused', 'completed'])(
+    '7: %s while it holds up the end: not taken, and the end is the one that was held up',
+    (state) => {
+      const { read, steer } = started();
+      const [first, second] = [steer('r2'), steer('r3')];
+      expect(read(result(), lifecycle(first, state))).toEqual([]);
+      expect(read(lifecycle(second, state))).toMatchObject([
+        { type: 'end', end: { outcome: 'completed' } },
+      ]);
+    },
+  );
+
+  it('7: cancelled before the result, it holds up nothing', () => {
+    const { driver, read, steer } = started();
+    const uuid = steer('r2');
+    driver.cancel();
+    expect(read(lifecycle(uuid, 'cancelled'))).toEqual([]);
+    const cut = { terminal_reason: 'aborted_streaming', is_error: true };
+    expect(read(result(cut))).toMatchObject([{ type: 'end', end: { outcome: 'cancelled' } }]);
+  });
+
+  it('7: each that still waits at a result holds up the end again', () => {
+    const { read, steer } = started();
+    const [first, second] = [steer('r2'), steer('r3')];
+    expect(read(result(), lifecycle(first, 'started'), result())).toEqual([
+      { type: 'steered', id: 'r2' },
+    ]);
+    expect(read(lifecycle(second, 'started'), result())).toMatchObject([
+      { type: 'steered', id: 'r3' },
+      { type: 'end' },
+    ]);
+  });
+
+  it('7: at a result that is held up, what was asked before it is gone', () => {
+    const { driver, read, steer } = started();
+    const request = { subtype: 'can_use_tool', tool_name: 'Bash', input: {}, tool_use_id: 'c9' };
+    expect(read({ type: 'control_request', request_id: 'r9', request })).toHaveLength(1);
+    steer('r2');
+    expect(read(result())).toEqual([
+      { type: 'approval.gone', approvalId: 'r9', reason: 'the turn ended' },
+    ]);
+    expect(driver.answer('r9', 'allow', null)).toEqual([]);
+  });
+
+  it('7: that Claude Code cannot start on ends the turn with what it says of that', () => {
+    const { read, steer } = started();
+    steer('r2');
+    expect(read(result())).toEqual([]);
+    expect(read(overloaded)).toMatchObject([{ type: 'end', end: { outcome: 'failed' } }]);
+  });
+
+  it('a turn that had failed before it goes on says so, and what it had left unfinished stays', () => {
+    const { read, steer } = started();
+    const uuid = steer('r2');
+    expect(read(messageStart('m1'), textDelta('half'), overloaded)).toMatchObject([
+      { type: 'delta' },
+      { type: 'notice', text: 'no' },
+    ]);
+    const after = read(lifecycle(uuid, 'started'), messageStart('m2'), textDelta('whole'));
+    expect(after.map(({ type }) => type)).toEqual(['steered', 'delta']);
+  });
+
+  it('2: a turn that Claude Code takes by itself before it starts on the message is no part of ours', () => {
+    const { driver, read, steer } = started();
+    const uuid = steer('r2');
+    expect(read(result())).toEqual([]);
+    expect(read(init, messageStart('m1'), textDelta('not ours'), result())).toEqual([]);
+    // nor is that a time to hand over another
+    expect(driver.steer({ id: 'r3', content: 'x' })).toEqual([]);
+    expect(
+      read(lifecycle(uuid, 'started'), init, messageStart('m2'), textDelta('ours')).map(
+        ({ type }) => type,
+      ),
+    ).toEqual(['steered', 'session', 'delta']);
+  });
+
+  it('6: what all of its results used is the turn’s', () => {
+    const { read, steer } = started();
+    const used = (costUSD: number): unknown =>
+      result({
+        model_usage_since_last_result: { a: { inputTokens: 1, outputTokens: 1, costUSD } },
+      });
+    const uuid = steer('r2');
+    expect(read(used(0.5), lifecycle(uuid, 'started'), used(0.25))).toMatchObject([
+      { type: 'steered' },
+      { type: 'end', usage: { inputTokens: 2, outputTokens: 2, costUsd: 0.75 } },
+    ]);
+  });
+
+  it('what was said before is a block of its own before the prompt', () => {
+    const frames = newDriver().begin({ attemptKey: 't1.1', content: '/cost', history: 'before' });
+    expect(framesOf(frames)[0]?.message.content).toEqual([
+      { type: 'text', text: 'before' },
+      { type: 'text', text: '/cost' },
+    ]);
+  });
+});

@@ -14,7 +14,8 @@ import type {
 import { ClaudeDriver } from '../../../src/providers/claude/driver.ts';
 
 export type Call =
-  | { type: 'begin'; attemptKey: string; content: string }
+  | { type: 'begin'; attemptKey: string; content: string; history?: string }
+  | { type: 'steer'; id: string; content: string }
   | { type: 'cancel' }
   | { type: 'answer'; approvalId: string; decision: ApprovalDecision; message: string | null };
 
@@ -91,6 +92,8 @@ export function call(driver: ClaudeDriver, made: Call): string[] {
   switch (made.type) {
     case 'begin':
       return driver.begin(made);
+    case 'steer':
+      return driver.steer(made);
     case 'cancel':
       return driver.cancel();
     case 'answer':
@@ -157,6 +160,8 @@ function one(report: Exclude<ProviderReport, { type: 'delta' }>): string {
       return `retrying ${report.attempt} in ${report.delayMs} ms: ${report.status}`;
     case 'usage':
       return `usage ${JSON.stringify(report.usage)}`;
+    case 'steered':
+      return `steered ${report.id}`;
     case 'notice':
       return `notice ${report.code}: ${report.text}`;
     case 'end': {

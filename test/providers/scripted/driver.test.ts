@@ -161,6 +161,30 @@ describe('scripted driver', () => {
     expect(driver.answer('a1', 'allow', null)).toEqual([]);
   });
 
+  it('hands over what was said before beside the prompt, which stays a script', () => {
+    const driver = new ScriptedDriver();
+    expect(driver.begin({ attemptKey: 't1.1', content: '#script', history: 'before' })).toEqual([
+      '{"type":"turn","id":"t1.1","prompt":"#script","history":"before"}',
+    ]);
+  });
+
+  it('offers a message to the running turn, and reports once that it was taken', () => {
+    expect(new ScriptedDriver().steer({ id: 'r2', content: 'x' })).toEqual([]);
+    const { driver, read } = running();
+    expect(read({ type: 'steered', id: 'r2' })).toEqual([]);
+    expect(driver.steer({ id: 'r2', content: 'x' })).toEqual([
+      '{"type":"steer","turn":"t1.1","id":"r2","content":"x"}',
+    ]);
+    expect(read({ type: 'steered', id: 'r3' })).toEqual([]);
+    expect(read({ type: 'steered', id: 'r2' })).toEqual([{ type: 'steered', id: 'r2' }]);
+    expect(read({ type: 'steered', id: 'r2' })).toEqual([]);
+    driver.steer({ id: 'r4', content: 'x' });
+    read(end);
+    expect(driver.steer({ id: 'r5', content: 'x' })).toEqual([]);
+    driver.begin({ attemptKey: 't2.1', content: 'next' });
+    expect(read({ type: 'steered', id: 'r4' })).toEqual([]);
+  });
+
   it('reports why a turn failed', () => {
     const { read } = running();
     const failed: LineFromProgram = {
@@ -229,7 +253,7 @@ describe('scripted provider', () => {
     expect(await scriptedProvider.lookup({})).toEqual({
       found: true,
       program: process.execPath,
-      version: '1.1.0',
+      version: '1.2.0',
       problem: null,
     });
   });

@@ -15,6 +15,7 @@ import { promisify } from 'node:util';
 
 import { describe, expect, it, onTestFinished } from 'vitest';
 
+import type { LineFromProgram } from '../../../src/providers/scripted/wire.ts';
 import { eventually } from '../../support/eventually.ts';
 import { PROGRAM, RunningProgram, textOf } from './running-program.ts';
 
@@ -73,6 +74,8 @@ const MALFORMED = [
   'say env',
   'say env A B',
   'say cwd now',
+  'say history now',
+  'no-steer please',
 ];
 
 const completed = { type: 'end', outcome: 'completed' };
@@ -547,6 +550,126 @@ describe('cancel', () => {
   });
 });
 
+describe('what was said before', () => {
+  it('say history: as it was given, `none` without; the script is none the less a script', async () => {
+    const program = start();
+    const prompt = '#script\nsay history';
+    program.send({ type: 'turn', id: 'a', prompt, history: 'User: é\n"quoted"' });
+    expect(textOf((await program.turn('a')).lines)).toBe('User: é\n"quoted"');
+    program.send({ type: 'turn', id: 'b', prompt });
+    expect(textOf((await program.turn('b')).lines)).toBe('none');
+  });
+
+  it('6: say history repeats no more of it than of any text', async () => {
+    const program = start();
+    const history = 'x'.repeat(100_000);
+    program.send({ type: 'turn', id: 'a', prompt: '#script\nsay history', history });
+    expect(textOf((await program.turn('a')).lines)).toBe('x'.repeat(65_536));
+  });
+});
+
+describe('a message for the running turn', () => {
+  const steered = { type: 'steered', id: 'r2' };
+  const offer = (program: RunningProgram, turn: string, id = 'r2', content = 'and this'): void =>
+    program.send({ type: 'steer', turn, id, content });
+  const answer = (program: RunningProgram, asked: LineFromProgram): void => {
+    const approvalId = asked.type === 'approval' ? asked.approvalId : '';
+    program.send({ type: 'answer', approvalId, decision: 'deny' });
+  };
+  const shape = (lines: readonly { type: string }[]): string =>
+    lines.map(({ type }) => type).join(' ');
+
+  it('7: between two words: the block ends, it is taken and quoted, and the words go on', async () => {
+    const program = start();
+    const id = program.script('words 40 every 25');
+    await program.until((line) => line.type === 'delta' && line.text === 'w1 ');
+    offer(program, id, 'r2', '  and this\nin two lines ');
+    const { lines, end } = await program.turn(id);
+    expect(end).toMatchObject(completed);
+    const at = lines.findIndex(({ type }) => type === 'steered');
+    expect(lines[at]).toEqual(steered);
+    expect(lines[at - 1]).toMatchObject({ type: 'block.end', block: 'b1' });
+    expect(lines[at + 1]).toEqual({ type: 'delta', block: 'b2', text: 'steered: and this\n' });
+    const words = Array.from({ length: 40 }, (_, index) => `w${index} `).join('');
+    expect(textOf(lines).replace('steered: and this\n', '')).toBe(words);
+    expect(lines.at(-1)).toMatchObject({
+      type: 'block.end',
+      block: 'b2',
+      text: expect.stringMatching(/^steered: and this\nw\d+ .*w39 $/s) as string,
+    });
+  });
+
+  it.each([
+    ['a sleep', 'sleep 700', 'session'],
+    ['a tool', 'tool build for 700 prints 1', 'tool.start'],
+  ])('7: in %s, the last step: taken after it', async (_what, step, seen) => {
+    const program = start();
+    const id = program.script(step);
+    await program.until(({ type }) => type === seen);
+    offer(program, id);
+    const { lines, end } = await program.turn(id);
+    expect(end).toMatchObject(completed);
+    expect(shape(lines.slice(-3))).toBe('steered delta block.end');
+  });
+
+  it('7: while it asks: taken when that has been answered', async () => {
+    const program = start();
+    const id = program.script('ask deploy');
+    const asked = await program.until(({ type }) => type === 'approval');
+    offer(program, id);
+    answer(program, asked);
+    const { lines } = await program.turn(id);
+    expect(shape(lines)).toBe('tool.start approval tool.end steered delta block.end');
+  });
+
+  it('7: in the order of their frames, and the same id once', async () => {
+    const program = start();
+    const id = program.script('ask gate', 'words 1');
+    const asked = await program.until(({ type }) => type === 'approval');
+    for (const each of ['r2', 'r3', 'r2', 'r3']) offer(program, id, each, each);
+    answer(program, asked);
+    const { lines } = await program.turn(id);
+    expect(lines.flatMap((line) => (line.type === 'steered' ? [line.id] : []))).toEqual([
+      'r2',
+      'r3',
+    ]);
+    expect(textOf(lines)).toBe('steered: r2\nsteered: r3\nw0 ');
+  });
+
+  it('7: never: at a hang, after no-steer, after a cancel, or for another turn', async () => {
+    const program = start();
+    const hang = program.script('words 1', 'hang');
+    await program.until(({ type }) => type === 'delta');
+    offer(program, hang);
+    offer(program, 'another');
+    program.send({ type: 'cancel', id: hang });
+    const after = program.script('no-steer', 'ask gate', 'words 1');
+    const asked = await program.until(({ type }) => type === 'approval');
+    offer(program, after);
+    answer(program, asked);
+    expect(textOf((await program.turn(after)).lines)).toBe('w0 ');
+    const last = program.script('ask gate', 'words 1');
+    const askedLast = await program.until((line) => line.type === 'approval' && line !== asked);
+    offer(program, after, 'r3');
+    answer(program, askedLast);
+    expect(textOf((await program.turn(last)).lines)).toBe('w0 ');
+    expect(program.lines.filter(({ type }) => type === 'steered')).toEqual([]);
+  });
+
+  it('a retry repeats what was streamed after it, and not what was before', async () => {
+    const program = start();
+    const id = program.script('words 30 every 25', 'retry');
+    await program.until(({ type }) => type === 'delta');
+    offer(program, id);
+    const { lines } = await program.turn(id);
+    const texts = lines.flatMap((line) => (line.type === 'delta' ? [line.text] : []));
+    const quote = texts.indexOf('steered: and this\n');
+    const repeated = texts.slice(quote, 31);
+    expect(texts).toEqual([...texts.slice(0, quote), ...repeated, ...repeated]);
+    expect(quote).toBeGreaterThan(0);
+  });
+});
+
 describe('the process', () => {
   it('1, 3: several turns, sent at once, run one after another on one session', async () => {
     const program = start({ args: ['--session-id', 's1', '--model', 'm1'] });
@@ -594,6 +717,7 @@ describe('the process', () => {
     '{}',
     '{"type":"turn"}',
     '{"type":"turn","id":1,"prompt":"x"}',
+    '{"type":"steer","id":"r2","content":"x"}',
   ])('says that it cannot read %s, and goes on', async (frame) => {
     const program = start();
     program.child.stdin.write(`${frame}\n\n`);

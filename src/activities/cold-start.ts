@@ -1,0 +1,71 @@
+/** What a turn needs that has no process to run on: a program, a spool for it, and what its new session must be told. */
+import { randomUUID } from 'node:crypto';
+
+import { HISTORY_TEXT_BYTES } from '../contracts/limits.ts';
+import type { Provider } from '../contracts/provider-events.ts';
+import { historyText } from '../domain/history-text.ts';
+import { allowedEnvironment } from '../providers/process/environment.ts';
+import { bootId } from '../providers/process/process-table.ts';
+import { Spool } from '../providers/process/spool.ts';
+import type { AttemptRow, ConversationRow, Store } from '../store/port.ts';
+import type { CustodySettings } from './custody-settings.ts';
+
+export type ColdStart = { provider: Provider; row: AttemptRow; conversation: ConversationRow };
+
+/** Of a session that no conversation has: it is neither continued nor remembered. */
+const NO_GENERATION = -1;
+
+/** The provider's session to continue; null: there is none, and what was said before has to be told. */
+export function sessionToResume({ provider, conversation }: ColdStart): string | null {
+  return provider.capabilities.resume ? conversation.providerSessionId : null;
+}
+
+/** What was said before this turn, as text; undefined when nothing was. */
+export async function historyBefore(
+  store: Store,
+  { conversationId, turnId }: AttemptRow,
+): Promise<string | undefined> {
+  const { rows, truncated } = await store.history(conversationId, turnId, HISTORY_TEXT_BYTES);
+  // A character has a byte at least: this cuts only what is told beside the rows' own text.
+  return historyText({ rows, truncated, limitChars: HISTORY_TEXT_BYTES }) ?? undefined;
+}
+
+/** Makes the spool of an attempt whose process it is to be; the program is not started. */
+export async function makeSpool(
+  start: ColdStart & { settings: CustodySettings; program: string; key: string },
+): Promise<{ spool: Spool; environment: Record<string, string> }> {
+  const { settings, provider, row, key, conversation } = start;
+  const session = {
+    workspacePath: conversation.workspacePath,
+    model: row.model,
+    resumeSessionId: sessionToResume(start),
+    newSessionId: randomUUID(),
+  };
+  const command = provider.command(start.program, session);
+  const environment = {
+    ...allowedEnvironment({
+      environment: settings.environment,
+      names: provider.environmentNames,
+    }),
+    ...command.environment,
+  };
+  const spool = await Spool.create({
+    root: settings.spoolRoot,
+    name: key,
+    spec: {
+      mark: key,
+      conversationId: row.conversationId,
+      providerId: provider.providerId,
+      session,
+      // The conversation may have changed its provider since the attempt was started: its session is another's.
+      sessionGeneration:
+        row.provider === conversation.provider ? conversation.sessionGeneration : NO_GENERATION,
+      program: command.program,
+      args: command.args,
+      environmentNames: Object.keys(environment),
+      bootId: bootId(),
+      createdAt: new Date().toISOString(),
+    },
+  });
+  return { spool, environment };
+}
