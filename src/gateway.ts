@@ -67,7 +67,12 @@ const app = createApp({
 });
 
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void stop());
-await app.listen({ host: config.api.host, port: config.api.port });
+await app.listen({
+  host: config.api.host,
+  port: config.api.port,
+  // Clients that all come back at once: of those that Node's default (511) leaves out, each tries again after a second.
+  backlog: 4_096,
+});
 announceReady('gateway', { addresses: app.addresses() });
 setTimeout(() => void temporal.load(), LOAD_TEMPORAL_AFTER_MS).unref();
 

@@ -15,19 +15,28 @@ import { HoldfastError } from '../contracts/errors.ts';
 import { WS_PROTOCOL } from '../contracts/names.ts';
 import type { Room } from '../store/disk-room.ts';
 import type { Store } from '../store/port.ts';
-import type { ConversationCommands } from './commands.ts';
+import { CommandGate } from './command-gate.ts';
+import type { WorkflowCommands } from './commands.ts';
 import { Connections } from './connections.ts';
-import { Conversations, type ProviderDirectory } from './conversations.ts';
+import { Conversations } from './conversations.ts';
 import { asyncApiOf, openApiOf, registeredRoutes, type RegisteredRoute } from './documents.ts';
 import { createFeed, type Feed } from './feed.ts';
+import { History } from './history.ts';
 import { Holds } from './holds.ts';
 import { Metrics } from './metrics.ts';
 import { handleError, invalidRequest, rawProblem, sendProblem } from './problem.ts';
+import type { ProviderDirectory } from './provider-directory.ts';
+import { Queue } from './queue.ts';
 import { conversationRoutes } from './routes/conversations.ts';
 import { eventRoutes } from './routes/events.ts';
+import { historyRoutes } from './routes/history.ts';
+import { queueRoutes } from './routes/queue.ts';
 import { socketRoute } from './routes/socket.ts';
 import { systemRoutes } from './routes/system.ts';
+import { tableRoutes } from './routes/tables.ts';
 import { Allowlist, Tickets, TokenCheck, bearerToken, judgeHandshake } from './security.ts';
+import { Tables } from './tables.ts';
+import { TurnEnds } from './turn-ends.ts';
 import { parseJson, schemaCompiler } from './validation.ts';
 
 declare module 'fastify' {
@@ -61,7 +70,7 @@ export type GatewayDependencies = {
   token: string;
   /** Stays the caller's to close, after the app. */
   store: Store;
-  commands: ConversationCommands;
+  commands: WorkflowCommands;
   providers: ProviderDirectory;
   /** A look at the disks; see store/disk-room.ts. */
   room: () => Room;
@@ -105,14 +114,13 @@ export function createApp(dependencies: GatewayDependencies): FastifyInstance {
   });
 
   const feed = createFeed({ store, log: app.log });
-  const conversations = new Conversations({
-    store,
-    feed,
-    commands,
-    providers,
-    workspaceRoots: config.workspaceRoots,
-    room,
-  });
+  const gate = new CommandGate(room);
+  const { workspaceRoots, receiptWaitMs } = config;
+  const parts = { store, feed, commands, gate, providers, workspaceRoots };
+  const conversations = new Conversations(parts);
+  const tables = new Tables(parts);
+  const queue = new Queue(parts);
+  const turnEnds = new TurnEnds(parts);
   const holds = new Holds();
   const connections = new Connections(config.pingIntervalMs);
   // Setting the machine's clock makes no ticket older or younger.
@@ -120,7 +128,7 @@ export function createApp(dependencies: GatewayDependencies): FastifyInstance {
   const routes: RegisteredRoute[] = [];
   const errors = metrics.counter('socket_errors_total', 'Frames answered with an error, by code.');
   const closed = metrics.counter('sockets_closed_total', 'WebSockets closed, by close code.');
-  observe({ app, metrics, feed, holds, connections, conversations, room });
+  observe({ app, metrics, feed, holds, connections, gate, room });
 
   app.setValidatorCompiler(schemaCompiler);
   // The schemas of answers are what tests hold them against; nothing is left out of an answer by a schema.
@@ -154,13 +162,13 @@ export function createApp(dependencies: GatewayDependencies): FastifyInstance {
   // After the plugin, whose hook tells a handshake from a request.
   app.after(() => {
     guard(app, { ...dependencies, tickets, holds, routes });
-    app.register(conversationRoutes, {
-      conversations,
-      holds,
-      receiptWaitMs: config.receiptWaitMs,
-    });
+    app.register(conversationRoutes, { conversations, turnEnds, holds, receiptWaitMs });
+    app.register(queueRoutes, { queue, conversations, turnEnds, holds, receiptWaitMs });
+    app.register(historyRoutes, { history: new History(parts), holds, receiptWaitMs });
+    app.register(tableRoutes, { tables, holds, receiptWaitMs });
     app.register(eventRoutes, {
       conversations,
+      tables,
       connections,
       store,
       feed,
@@ -179,6 +187,8 @@ export function createApp(dependencies: GatewayDependencies): FastifyInstance {
       store,
       feed,
       conversations,
+      tables,
+      queue,
       connections,
       limits: config,
       log: app.log,
@@ -357,7 +367,7 @@ function observe({
   feed,
   holds,
   connections,
-  conversations,
+  gate,
   room,
 }: {
   app: FastifyInstance;
@@ -365,7 +375,7 @@ function observe({
   feed: Feed;
   holds: Holds;
   connections: Connections;
-  conversations: Conversations;
+  gate: CommandGate;
   room: () => Room;
 }): void {
   const requests = metrics.histogram(
@@ -381,11 +391,7 @@ function observe({
   });
   metrics.gauge('connections', 'WebSockets and event streams open.', () => connections.size);
   metrics.gauge('held_requests', 'Requests that wait for their answer.', () => holds.size);
-  metrics.gauge(
-    'commands_in_flight',
-    'Commands that wait for Temporal.',
-    () => conversations.commandsInFlight,
-  );
+  metrics.gauge('commands_in_flight', 'Commands that wait for Temporal.', () => gate.inFlight);
   metrics.gauge('feed_streams', 'Streams that are followed.', () => feed.counts.streams);
   metrics.gauge('feed_subscribers', 'Subscriptions of clients.', () => feed.counts.subscribers);
   const grown = (name: string, help: string, read: () => number): void =>

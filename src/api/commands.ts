@@ -1,12 +1,21 @@
 /**
- * The one way in: what the gateway may ask of a conversation's workflow. The gateway never writes the store.
+ * The one way in: what the gateway may ask of the workflows of conversations and tables. The gateway never writes the store.
  */
 import type {
+  ActivateSignalValue,
   CancelSignalValue,
   ConversationInputValue,
+  HoldQueueSignalValue,
+  NewConversationSignalValue,
+  RemoveQueuedSignalValue,
   ResolveApprovalSignalValue,
   RetrySignalValue,
+  RollbackSignalValue,
   SendSignalValue,
+  TableInputValue,
+  UpdateConversationSignalValue,
+  UpdateQueuedSignalValue,
+  UpdateTableSignalValue,
 } from '../contracts/signals.ts';
 
 /** A signal of protocol.md section 7 with its one argument. */
@@ -14,9 +23,21 @@ export type ConversationSignal =
   | { name: 'send'; argument: SendSignalValue }
   | { name: 'cancel'; argument: CancelSignalValue }
   | { name: 'retry'; argument: RetrySignalValue }
-  | { name: 'resolveApproval'; argument: ResolveApprovalSignalValue };
+  | { name: 'resolveApproval'; argument: ResolveApprovalSignalValue }
+  | { name: 'updateQueued'; argument: UpdateQueuedSignalValue }
+  | { name: 'removeQueued'; argument: RemoveQueuedSignalValue }
+  | { name: 'holdQueue'; argument: HoldQueueSignalValue }
+  | { name: 'rollback'; argument: RollbackSignalValue }
+  | { name: 'updateConversation'; argument: UpdateConversationSignalValue };
+
+/** As {@link ConversationSignal}, of a table. */
+export type TableSignal =
+  | { name: 'newConversation'; argument: NewConversationSignalValue }
+  | { name: 'activate'; argument: ActivateSignalValue }
+  | { name: 'updateTable'; argument: UpdateTableSignalValue };
 
 export type NewConversation = NonNullable<ConversationInputValue['create']>;
+export type NewTable = NonNullable<TableInputValue['create']>;
 
 /**
  * Each call resolves when Temporal has made it durable (A3), with or without a worker.
@@ -25,11 +46,15 @@ export type NewConversation = NonNullable<ConversationInputValue['create']>;
  * "unknown" when the server may have taken it without answering: then the same call may be repeated, since
  * everything behind it is idempotent.
  */
-export interface ConversationCommands {
+export interface WorkflowCommands {
   /** Starts the conversation's workflow. One that runs already is left as it is. */
   create(command: { conversationId: string; create: NewConversation }): Promise<void>;
-  /** Signals the workflow, and starts it first when Temporal does not know it. */
+  /** Signals the conversation's workflow, and starts it first when Temporal does not know it. */
   signal(command: { conversationId: string; signal: ConversationSignal }): Promise<void>;
+  /** Starts the table's workflow. One that runs already is left as it is. */
+  createTable(command: { tableId: string; create: NewTable }): Promise<void>;
+  /** Signals the table's workflow, and starts it first when Temporal does not know it. */
+  signalTable(command: { tableId: string; signal: TableSignal }): Promise<void>;
   /** Resolves when the server answers; rejects soon when it does not. */
   check(): Promise<void>;
 }

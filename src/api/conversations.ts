@@ -6,46 +6,35 @@
  *  A2 a requestId that has a receipt is answered with it; with other content it is refused.
  *  A3 accepted is said only after Temporal has made it durable.
  *  C2 a caller that goes away changes nothing: every wait is broken by its abort signal, and leaves nothing behind.
- *  W2 commands in flight are bounded; new work is refused while there is still room to end what runs.
  */
 import { randomUUID } from 'node:crypto';
 
-import { ERRORS, HoldfastError, isHoldfastError, type ErrorCode } from '../contracts/errors.ts';
-import type { OutcomeName, UsageValue } from '../contracts/events.ts';
-import type {
-  ApprovalAnswerValue,
-  CreateConversationBodyValue,
-  ProviderItemValue,
-} from '../contracts/http.ts';
+import { HoldfastError } from '../contracts/errors.ts';
+import type { ApprovalAnswerValue, CreateConversationBodyValue } from '../contracts/http.ts';
 import { conversationStream } from '../contracts/ids.ts';
 import { MESSAGE_PAGE } from '../contracts/limits.ts';
 import type { WhenBusyName } from '../contracts/signals.ts';
-import type { ConversationViewValue, ReceiptValue, TurnViewValue } from '../contracts/view.ts';
-import { refuseContent } from '../domain/conversation.ts';
+import type { ConversationViewValue, TurnViewValue } from '../contracts/view.ts';
+import { askedBySend, refuseContent } from '../domain/conversation.ts';
 import { contentHash } from '../store/content-hash.ts';
-import type { Room } from '../store/disk-room.ts';
-import type { RequestRow, Store, StoredEvent } from '../store/port.ts';
-import type { ConversationCommands, ConversationSignal } from './commands.ts';
+import type { RequestRow, Store } from '../store/port.ts';
+import type { CommandGate } from './command-gate.ts';
+import type { ConversationSignal, WorkflowCommands } from './commands.ts';
 import type { Feed } from './feed.ts';
-import { waitUntil } from './wait-until.ts';
+import { DEFAULT_PROVIDER, mustBeFound, type ProviderDirectory } from './provider-directory.ts';
+import { noConversation } from './receipts.ts';
+import { isUnknownFate } from './recorded-command.ts';
+import { waitUntil, type Wait } from './wait-until.ts';
 import { resolveWorkspace } from './workspace.ts';
 
-/** What a new conversation talks to when its creator did not say: always there, and it costs nothing. A real agent acts as the user, so it is asked for by name. */
-export const DEFAULT_PROVIDER = 'scripted';
-/** Commands that may wait for Temporal at once. At 800 signals a second (design.md section 3) the last waits about a second. */
-const COMMANDS_IN_FLIGHT = 1_024;
-/** After an attempt's end the workflow settles (becomes idle or starts the next turn); a caller is held this long for it. */
-const SETTLE_WAIT_MS = 2_000;
-
-/** The providers of this installation, asked at each use. */
-export type ProviderDirectory = { describe(): Promise<ProviderItemValue[]> };
-
-/** How an attempt ended, and what it said. */
-export type AttemptEnd = {
-  outcome: OutcomeName;
-  cause: string | null;
-  text: string;
-  usage: UsageValue | null;
+/** What the gateway's services are made of. */
+export type ServiceParts = {
+  store: Store;
+  feed: Feed;
+  commands: WorkflowCommands;
+  gate: CommandGate;
+  providers: ProviderDirectory;
+  workspaceRoots: readonly string[];
 };
 
 /** A send or retry on its way. Both promises reject with the same error when it is refused. */
@@ -56,6 +45,15 @@ export type Submission = {
   receipt: Promise<RequestRow | null>;
 };
 
+/** What a person says; `replaces`: instead of that message. */
+export type Send = {
+  conversationId: string;
+  requestId: string;
+  content: string;
+  whenBusy?: WhenBusyName;
+  replaces?: string;
+};
+
 /** A person's answer to an open approval. */
 type ApprovalAnswer = {
   conversationId: string;
@@ -64,52 +62,25 @@ type ApprovalAnswer = {
   message?: string | undefined;
 };
 
-export type Wait = {
-  /** How long to wait for the answer in the log; null: as long as it takes. */
-  waitMs: number | null;
-  abort: AbortSignal;
-};
-
 const receiptEvents = new Set(['chat.started', 'chat.queued', 'chat.rejected']);
-const endEvents = new Set(['chat.done', 'chat.error', 'chat.cancelled', 'chat.interrupted']);
-const settledEvents = new Set(['conversation.state', 'chat.started']);
 
 export class Conversations {
   readonly #store: Store;
   readonly #feed: Feed;
-  readonly #commands: ConversationCommands;
+  readonly #commands: WorkflowCommands;
+  readonly #gate: CommandGate;
   readonly #providers: ProviderDirectory;
   readonly #workspaceRoots: readonly string[];
-  readonly #room: () => Room;
   /** Approvals being answered by this process, so that of two answers at once the second hears of the first. */
   readonly #resolving = new Map<string, Promise<unknown>>();
-  #inFlight = 0;
 
-  constructor({
-    store,
-    feed,
-    commands,
-    providers,
-    workspaceRoots,
-    room,
-  }: {
-    store: Store;
-    feed: Feed;
-    commands: ConversationCommands;
-    providers: ProviderDirectory;
-    workspaceRoots: readonly string[];
-    room: () => Room;
-  }) {
+  constructor({ store, feed, commands, gate, providers, workspaceRoots }: ServiceParts) {
     this.#store = store;
     this.#feed = feed;
     this.#commands = commands;
+    this.#gate = gate;
     this.#providers = providers;
     this.#workspaceRoots = workspaceRoots;
-    this.#room = room;
-  }
-
-  get commandsInFlight(): number {
-    return this.#inFlight;
   }
 
   /** Throws: `not_found`. */
@@ -179,9 +150,9 @@ export class Conversations {
     const conversationId = body.conversationId ?? randomUUID();
     const existing = await this.#store.snapshot(conversationId, MESSAGE_PAGE);
     if (existing !== null) return existing;
-    this.#mustHaveRoom();
+    this.#gate.mustHaveRoom();
     const provider = body.provider ?? DEFAULT_PROVIDER;
-    await this.#mustBeFound(provider);
+    await mustBeFound(this.#providers, provider);
     const workspacePath = await resolveWorkspace({
       requested: body.workspacePath ?? null,
       roots: this.#workspaceRoots,
@@ -196,7 +167,7 @@ export class Conversations {
     const view = await waitUntil({
       feed: this.#feed,
       stream: conversationStream(conversationId),
-      before: () => this.#carry(() => this.#commands.create({ conversationId, create })),
+      before: () => this.#gate.carry(() => this.#commands.create({ conversationId, create })),
       wakes: () => true,
       check: () => this.#store.snapshot(conversationId, MESSAGE_PAGE),
       ...wait,
@@ -211,34 +182,27 @@ export class Conversations {
   }
 
   /** Throws (by both promises): `not_found`, `invalid_request`, `payload_too_large`, `request_id_reused`, `storage_full`, `rate_limited`, `temporal_unavailable`. */
-  send(
-    {
-      conversationId,
-      requestId,
-      whenBusy,
-      ...body
-    }: { conversationId: string; requestId: string; content: string; whenBusy?: WhenBusyName },
-    wait: Wait,
-  ): Submission {
+  send({ conversationId, requestId, whenBusy, replaces, ...body }: Send, wait: Wait): Submission {
     // A half of a surrogate pair is no Unicode text: not every store and provider could give it back as it came.
     const content = body.content.toWellFormed();
     return this.#submit({
       conversationId,
       requestId,
-      hash: contentHash('send', content),
+      hash: contentHash('send', askedBySend({ content, replaces })),
       signal: {
         name: 'send',
-        argument: { requestId, content, ...(whenBusy === undefined ? {} : { whenBusy }) },
+        argument: {
+          requestId,
+          content,
+          ...(whenBusy === undefined ? {} : { whenBusy }),
+          ...(replaces === undefined ? {} : { replaces }),
+        },
       },
       allow: async () => {
-        const refusal = refuseContent(content);
-        if (refusal === 'invalid_request')
-          throw new HoldfastError('invalid_request', 'The prompt is empty.', {
-            errors: [{ path: '/content', message: 'must not be blank' }],
-          });
-        if (refusal !== null) throw new HoldfastError(refusal);
+        mustBePrompt(content);
         await this.mustExist(conversationId);
-        this.#mustHaveRoom();
+        if (replaces !== undefined) await this.#mustBeReplaceable(conversationId, replaces);
+        this.#gate.mustHaveRoom();
       },
       wait,
     });
@@ -264,7 +228,7 @@ export class Conversations {
           throw new HoldfastError('not_found', 'There is no such turn in this conversation.');
         if (latest.outcome === null || latest.outcome === 'completed')
           throw new HoldfastError('not_retryable', undefined, { turnId, outcome: latest.outcome });
-        this.#mustHaveRoom();
+        this.#gate.mustHaveRoom();
       },
       wait,
     });
@@ -272,27 +236,34 @@ export class Conversations {
 
   /**
    * Asks for the cancel of the running turn; answers its id and attempt once that is durable, or null when nothing
-   * runs and no turn was named.
+   * runs and no turn was named. With `holdQueue` what waits stays in the queue, also when nothing runs.
    *
    * Throws: `not_found`, `turn_mismatch`, `rate_limited`, `temporal_unavailable`.
    */
   async cancel({
     conversationId,
     turnId,
+    holdQueue = false,
   }: {
     conversationId: string;
     turnId: string | null;
+    holdQueue?: boolean | undefined;
   }): Promise<{ turnId: string; attempt: number; requestId: string | null } | null> {
     const state = await this.#store.workflowState(conversationId);
     if (state === null) throw noConversation();
     const { turn } = state;
     if (turnId !== null && turnId !== turn?.turnId)
       throw new HoldfastError('turn_mismatch', undefined, { runningTurnId: turn?.turnId ?? null });
-    if (turn === null) return null;
-    const argument = { turnId: turn.turnId, by: 'user' };
-    await this.#carry(() =>
+    if (turn === null && !holdQueue) return null;
+    const argument = {
+      ...(turn === null ? {} : { turnId: turn.turnId }),
+      by: 'user',
+      ...(holdQueue ? { holdQueue } : {}),
+    };
+    await this.#gate.carry(() =>
       this.#commands.signal({ conversationId, signal: { name: 'cancel', argument } }),
     );
+    if (turn === null) return null;
     return { turnId: turn.turnId, attempt: turn.attempt, requestId: turn.requestId };
   }
 
@@ -334,7 +305,7 @@ export class Conversations {
       feed: this.#feed,
       stream: conversationStream(conversationId),
       before: () =>
-        this.#carry(() =>
+        this.#gate.carry(() =>
           this.#commands.signal({ conversationId, signal: { name: 'resolveApproval', argument } }),
         ),
       wakes: (event) => event.type === 'approval.resolved',
@@ -350,71 +321,18 @@ export class Conversations {
     return { approvalId, ...resolved };
   }
 
-  /**
-   * Waits for the end of an attempt, then for the workflow to have settled it (so that a caller that goes on at once
-   * does not find the conversation busy with what has ended).
-   */
-  async end(
-    {
-      conversationId,
-      turnId,
-      attempt,
-      requestId,
-    }: { conversationId: string; turnId: string; attempt: number; requestId: string | null },
-    abort: AbortSignal,
-  ): Promise<AttemptEnd> {
-    const stream = conversationStream(conversationId);
-    let removedBy: string | null = null;
-    const ended = await waitUntil({
-      feed: this.#feed,
-      stream,
-      waitMs: null,
-      abort,
-      wakes: (event) => {
-        if (!endEvents.has(event.type)) return false;
-        const of = attemptOf(event);
-        // A queued send that was removed ends with its requestId and no attempt.
-        if (of.attempt === undefined && of.requestId === requestId && requestId !== null)
-          removedBy = of.by ?? 'user';
-        return true;
-      },
-      check: async () => {
-        const row = await this.#store.attempt(turnId, attempt);
-        if (row !== null && row.outcome !== null)
-          return { outcome: row.outcome, cause: row.cause, usage: row.usage, ran: true };
-        if (removedBy === null) return null;
-        return { outcome: 'cancelled' as const, cause: removedBy, usage: null, ran: false };
-      },
-    });
-    if (ended === null) throw new Error('a wait without a limit ended with nothing');
-    const { ran, ...end } = ended;
-    if (!ran) return { ...end, text: '' };
-    await waitUntil({
-      feed: this.#feed,
-      stream,
-      waitMs: SETTLE_WAIT_MS,
-      abort,
-      wakes: (event) => settledEvents.has(event.type),
-      check: async () =>
-        (await this.#isSettled({ conversationId, turnId, attempt })) ? true : null,
-    });
-    return { ...end, text: await this.#store.answerText(turnId, attempt) };
-  }
-
-  async #isSettled({
-    conversationId,
-    turnId,
-    attempt,
-  }: {
-    conversationId: string;
-    turnId: string;
-    attempt: number;
-  }): Promise<boolean> {
-    const state = await this.#store.workflowState(conversationId);
-    if (state === null || state.state === 'idle') return true;
-    // Not idle and nothing runs: the end is recorded, and what follows from it is not yet.
-    const running = state.turn;
-    return running !== null && (running.turnId !== turnId || running.attempt !== attempt);
+  async #mustBeReplaceable(conversationId: string, messageId: string): Promise<void> {
+    const row = await this.#store.message(conversationId, messageId);
+    if (row === null || row.message.role !== 'user' || row.message.cut === true)
+      throw new HoldfastError(
+        'not_found',
+        row === null
+          ? 'There is no such message in this conversation.'
+          : row.message.cut === true
+            ? 'That message has been cut from the history.'
+            : 'That message is not one of the user.',
+        { messageId },
+      );
   }
 
   #submit({
@@ -451,12 +369,12 @@ export class Conversations {
         feed: this.#feed,
         stream: conversationStream(conversationId),
         before: async () => {
-          await this.#carry(() => this.#commands.signal({ conversationId, signal })).catch(
-            async (error: unknown) => {
+          await this.#gate
+            .carry(() => this.#commands.signal({ conversationId, signal }))
+            .catch(async (error: unknown) => {
               // The answer was lost: when the log shows the receipt, the signal was not.
               if (!isUnknownFate(error) || (await look()) === null) throw error;
-            },
-          );
+            });
           accepted.resolve(null);
         },
         wakes: (event) => receiptEvents.has(event.type) && event.json.includes(requestId),
@@ -470,104 +388,18 @@ export class Conversations {
     accepted.promise.catch(() => undefined);
     return { accepted: accepted.promise, receipt };
   }
-
-  /** What would only wait for room, in Temporal's history, is better refused. Cancels and answers are always taken. */
-  #mustHaveRoom(): void {
-    const { level, freeBytes, reserveBytes } = this.#room();
-    if (level === 'ample') return;
-    throw new HoldfastError(
-      'storage_full',
-      `The disk is full: ${megabytes(freeBytes)} are free, and Holdfast keeps ${megabytes(reserveBytes)} for what runs (HOLDFAST_DISK_RESERVE_BYTES). Nothing was accepted; make room, then repeat it.`,
-      { accepted: false, freeBytes, reserveBytes },
-    );
-  }
-
-  /** Runs one command within the bound on commands in flight. */
-  async #carry(command: () => Promise<void>): Promise<void> {
-    if (this.#inFlight >= COMMANDS_IN_FLIGHT)
-      throw new HoldfastError(
-        'rate_limited',
-        'Too many commands wait for Temporal; nothing was accepted.',
-        {
-          accepted: false,
-        },
-      );
-    this.#inFlight += 1;
-    try {
-      await command();
-    } finally {
-      this.#inFlight -= 1;
-    }
-  }
-
-  async #mustBeFound(providerId: string): Promise<void> {
-    const provider = (await this.#providers.describe()).find(
-      (item) => item.providerId === providerId,
-    );
-    if (provider?.found !== true)
-      throw new HoldfastError(
-        'provider_not_found',
-        provider === undefined
-          ? 'There is no such provider; GET /v1/providers lists them.'
-          : (provider.problem ?? undefined),
-        { providerId },
-      );
-  }
 }
 
-/** The receipt as the public surface shows it. */
-export function receiptOf(row: RequestRow): ReceiptValue {
-  return {
-    requestId: row.requestId,
-    status: row.status,
-    turnId: row.turnId,
-    conversationId: row.conversationId,
-    ...(row.position === undefined ? {} : { position: row.position }),
-    ...(row.code === undefined ? {} : { code: row.code }),
-  };
-}
-
-/** The error a rejected request is answered with, now and at every repeat. */
-export function rejection(row: RequestRow): HoldfastError {
-  const receipt = receiptOf(row);
-  return new HoldfastError(isErrorCode(row.code) ? row.code : 'internal', undefined, {
-    requestId: row.requestId,
-    conversationId: row.conversationId,
-    turnId: row.turnId,
-    receipt,
-  });
-}
-
-function isErrorCode(code: string | undefined): code is ErrorCode {
-  return code !== undefined && Object.hasOwn(ERRORS, code);
-}
-
-function megabytes(count: number): string {
-  return `${(count / 1024 ** 2).toFixed(1)} MB`;
-}
-
-function noConversation(): HoldfastError {
-  return new HoldfastError('not_found', 'There is no such conversation.');
+/** Throws: `invalid_request` for a blank prompt, `payload_too_large`. */
+export function mustBePrompt(content: string): void {
+  const refusal = refuseContent(content);
+  if (refusal === 'invalid_request')
+    throw new HoldfastError('invalid_request', 'The prompt is empty.', {
+      errors: [{ path: '/content', message: 'must not be blank' }],
+    });
+  if (refusal !== null) throw new HoldfastError(refusal);
 }
 
 function alreadyResolved(approvalId: string, decision: string, by: string | null): HoldfastError {
   return new HoldfastError('already_resolved', undefined, { approvalId, decision, by });
-}
-
-function isUnknownFate(error: unknown): boolean {
-  return isHoldfastError(error) && error.detail['accepted'] === 'unknown';
-}
-
-/** What an end's event says of whose end it is. */
-function attemptOf(event: StoredEvent): { attempt?: unknown; requestId?: unknown; by?: string } {
-  const stored: unknown = JSON.parse(event.json);
-  if (typeof stored !== 'object' || stored === null) return {};
-  const payload = 'payload' in stored ? stored.payload : null;
-  const by =
-    typeof payload === 'object' && payload !== null && 'by' in payload ? payload.by : undefined;
-  return {
-    ...('attempt' in stored ? { attempt: stored.attempt } : {}),
-    ...('requestId' in stored ? { requestId: stored.requestId } : {}),
-    ...(typeof by === 'string' ? { by } : {}),
-  };
 }

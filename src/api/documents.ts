@@ -1,13 +1,13 @@
 /** OpenAPI and AsyncAPI, made from the very schemas that validate: the routes as they were registered, and the frames. */
 import type { RouteOptions } from 'fastify';
-import type { TSchema } from 'typebox';
+import { Type, type TSchema } from 'typebox';
 
 import { ERRORS, type ErrorCode } from '../contracts/errors.ts';
 import { EVENT_SCHEMAS } from '../contracts/events.ts';
 import { CLIENT_FRAMES, SERVER_FRAMES } from '../contracts/frames.ts';
 import { Problem } from '../contracts/http.ts';
 import { WS_CLOSE, WS_PROTOCOL } from '../contracts/names.ts';
-import { ConversationView } from '../contracts/view.ts';
+import { ConversationView, TableView } from '../contracts/view.ts';
 
 /** What a route's `config` tells its reader. */
 export type RouteDocument = {
@@ -44,6 +44,7 @@ export function registeredRoutes(route: RouteOptions): RegisteredRoute[] {
 
 const everyRoute = ['invalid_request', 'origin_not_allowed', 'host_not_allowed'] as const;
 const withToken = ['unauthorized', 'shutting_down', 'internal'] as const;
+const withBody = ['payload_too_large', 'unsupported_media_type'] as const;
 
 /** The OpenAPI document of `routes`. */
 export function openApiOf({
@@ -66,15 +67,20 @@ export function openApiOf({
     paths,
     components: {
       securitySchemes: { token: { type: 'http', scheme: 'bearer' } },
-      schemas: { Problem, ConversationView, ...EVENT_SCHEMAS },
+      schemas: { Problem, ConversationView, TableView, ...EVENT_SCHEMAS },
     },
   };
 }
 
 function operationOf({ method, url, schema, document }: RegisteredRoute): object {
   const open = url === '/healthz';
-  const errors = [...everyRoute, ...(open ? [] : withToken), ...(document.errors ?? [])];
   const body = schema['body'];
+  const errors = new Set<ErrorCode>([
+    ...everyRoute,
+    ...(open ? [] : withToken),
+    ...(body === undefined ? [] : withBody),
+    ...(document.errors ?? []),
+  ]);
   return {
     operationId: `${method.toLowerCase()}${url.replaceAll(/[^A-Za-z0-9]+/g, '_')}`,
     summary: document.summary,
@@ -136,7 +142,7 @@ function answersOf(response: unknown, { produces = [] }: RouteDocument): Respons
   );
 }
 
-function problemsOf(codes: readonly ErrorCode[]): Responses {
+function problemsOf(codes: Iterable<ErrorCode>): Responses {
   const byStatus = Map.groupBy(codes, (code) => ERRORS[code].status);
   return Object.fromEntries(
     [...byStatus].map(([status, list]) => [
@@ -160,6 +166,7 @@ function serverFrame(type: string, payload: TSchema): object {
     properties: {
       type: { const: type },
       conversationId: id,
+      tableId: id,
       requestId: id,
       turnId: id,
       payload,
@@ -172,13 +179,16 @@ function named(prefix: string, list: unknown[][]): Record<string, unknown> {
   return Object.fromEntries(list.map(([type, message]) => [`${prefix}.${String(type)}`, message]));
 }
 
+/** Of a conversation, or of a table in a frame with a tableId. */
+const snapshot = Type.Union([ConversationView, TableView]);
+
 /** The AsyncAPI document of the WebSocket. */
 export function asyncApiOf({ version }: { version: string }): object {
   const received = Object.entries(CLIENT_FRAMES).map(([type, payload]) => [type, { payload }]);
   const sent = [
     ...Object.entries(SERVER_FRAMES).map(([type, payload]) => [
       type,
-      { payload: serverFrame(type, type === 'snapshot' ? ConversationView : payload) },
+      { payload: serverFrame(type, type === 'snapshot' ? snapshot : payload) },
     ]),
     ...Object.entries(EVENT_SCHEMAS).map(([type, payload]) => [type, { payload }]),
   ];

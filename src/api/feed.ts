@@ -6,6 +6,7 @@
  *  L4 a subscriber gets afterSeq + 1, + 2, + 3 … each once and in order, or is told that it has been lost;
  *     never a gap, never a repeat. A follower is told of every event committed after `follow` answered.
  *  F3 rows that are read live are read once and encoded once for each encoding, whatever the number of subscribers.
+ *     A crowd that comes back to one stream shares what was read for the first of them.
  *  W2 of a subscriber whose sink is above its high-water mark only the cursor is kept; it is refilled from the
  *     log as the sink drains. A stream that nobody reads costs nothing.
  *
@@ -75,7 +76,12 @@ export type FeedLog = { warn(fields: { err: unknown; stream: string }, text: str
 /** Events of one read: few enough that a slow socket overshoots its high-water mark by little. */
 const BATCH_TARGET_BYTES = 256 * 1024;
 const BATCH_LIMIT_EVENTS = 1_024;
-const BATCH_FIRST_EVENTS = 128;
+/** What most who come back have missed fits into one read. */
+const BATCH_FIRST_EVENTS = 256;
+/** How long what was read for one who came back is there for the next, at most. After a restart of the gateway all clients are back within it. */
+const KEEP_MS = 500;
+/** Of all streams together; their frames take as much again. */
+const KEPT_LIMIT_CHARS = 8 * 1024 * 1024;
 /** After a failed read; doubled for each that follows, at most {@link RETRY_MAX_MS}. */
 const RETRY_MS = 50;
 const RETRY_MAX_MS = 2_000;
@@ -85,12 +91,15 @@ class Batch {
   readonly items: readonly StoredEvent[];
   readonly firstSeq: number;
   readonly lastSeq: number;
+  /** Length of all of their texts. */
+  readonly chars: number;
   readonly #encoded = new Map<Encoding, EncodedEvents>();
 
   constructor(items: readonly StoredEvent[], firstSeq: number) {
     this.items = items;
     this.firstSeq = firstSeq;
     this.lastSeq = firstSeq + items.length - 1;
+    this.chars = items.reduce((sum, item) => sum + item.json.length, 0);
   }
 
   /** What comes after `cursor`, which must be at least `firstSeq - 1`. */
@@ -121,10 +130,17 @@ class StreamTail {
   readonly followers = new Set<{ listener: Listener }>();
   /** Reads under way, by their cursor: subscribers that come back together share one. */
   readonly reads = new Map<number, Promise<Read>>();
+  /** What was read for subscribers that came back, as long as others may want the same. */
+  readonly kept: Batch[] = [];
   readonly whenReady: (() => void)[] = [];
 
   constructor(stream: string) {
     this.stream = stream;
+  }
+
+  /** What comes next for `cursor`, where it has been kept. */
+  keptAfter(cursor: number): Batch | undefined {
+    return this.kept.find(({ firstSeq, lastSeq }) => cursor >= firstSeq - 1 && cursor < lastSeq);
   }
 
   get isUnused(): boolean {
@@ -166,6 +182,10 @@ class LogFeed implements Feed {
   readonly #log: FeedLog;
   readonly #streams = new Map<string, StreamTail>();
   readonly #timers = new Set<NodeJS.Timeout>();
+  /** Streams that keep batches. */
+  readonly #keeping = new Set<StreamTail>();
+  #keptChars = 0;
+  #forgetting: NodeJS.Timeout | null = null;
   readonly #stopWatching: () => void;
   readonly #counts: Omit<FeedCounts, 'streams' | 'subscribers'> = {
     eventsRead: 0,
@@ -223,6 +243,7 @@ class LogFeed implements Feed {
     this.#closed = true;
     this.#stopWatching();
     for (const timer of this.#timers) clearTimeout(timer);
+    this.#forget();
     for (const tail of this.#streams.values()) {
       for (const subscriber of [...tail.live, ...tail.refilling]) subscriber.closed = true;
       for (const resolve of tail.whenReady.splice(0)) resolve();
@@ -355,6 +376,11 @@ class LogFeed implements Feed {
         return;
       }
       const from = subscriber.cursor;
+      const kept = tail.keptAfter(from);
+      if (kept !== undefined) {
+        this.#deliver(subscriber, kept);
+        continue;
+      }
       const read = await this.#tenaciously(tail, () => this.#read(tail, from));
       if (read === null || subscriber.closed) return;
       if (read.batch === null) {
@@ -362,8 +388,28 @@ class LogFeed implements Feed {
         this.#lose(tail, subscriber);
         return;
       }
+      this.#keep(tail, read.batch);
       this.#deliver(subscriber, read.batch);
     }
+  }
+
+  /** Keeps a batch for a moment, where somebody else reads this stream too: a lone reader's is of use to nobody. */
+  #keep(tail: StreamTail, batch: Batch): void {
+    const isShared = tail.live.size + tail.refilling.size > 1;
+    if (!isShared || tail.kept.includes(batch)) return;
+    if (this.#keptChars + batch.chars > KEPT_LIMIT_CHARS) return;
+    tail.kept.push(batch);
+    this.#keptChars += batch.chars;
+    this.#keeping.add(tail);
+    this.#forgetting ??= setTimeout(() => this.#forget(), KEEP_MS).unref();
+  }
+
+  #forget(): void {
+    if (this.#forgetting !== null) clearTimeout(this.#forgetting);
+    this.#forgetting = null;
+    for (const tail of this.#keeping) tail.kept.length = 0;
+    this.#keeping.clear();
+    this.#keptChars = 0;
   }
 
   #refillWhenDrained(tail: StreamTail, subscriber: Subscriber): void {
@@ -393,10 +439,10 @@ class LogFeed implements Feed {
     const gapAt = items.findIndex((item, index) => item.seq !== afterSeq + 1 + index);
     const gapless = gapAt === -1 ? items : items.slice(0, gapAt);
     if (gapless.length === 0) return { batch: null, logEnd: lastSeq };
-    const chars = gapless.reduce((sum, item) => sum + item.json.length, 0);
-    const wanted = Math.floor((BATCH_TARGET_BYTES * gapless.length) / Math.max(1, chars));
+    const batch = new Batch(gapless, afterSeq + 1);
+    const wanted = Math.floor((BATCH_TARGET_BYTES * gapless.length) / Math.max(1, batch.chars));
     tail.batchEvents = Math.min(BATCH_LIMIT_EVENTS, Math.max(1, wanted));
-    return { batch: new Batch(gapless, afterSeq + 1), logEnd: lastSeq };
+    return { batch, logEnd: lastSeq };
   }
 
   /** Repeats a read that fails until it succeeds; null when nobody wants it any more. */

@@ -48,6 +48,35 @@ export function encodeEvents(events: readonly StoredEvent[], encoding: Encoding)
 }
 
 function encodeFrames(events: readonly StoredEvent[]): EncodedEvents {
+  return encodePlainFrames(events) ?? encodeAnyFrames(events);
+}
+
+/** Of the longest character in UTF-8. */
+const CHARACTER_BYTES = 4;
+
+/**
+ * The frames of texts that hold ASCII alone, as most do: a byte for each character, so that nothing has to be measured
+ * first, which takes three times as long. Null: at least one does not.
+ */
+function encodePlainFrames(events: readonly StoredEvent[]): EncodedEvents | null {
+  const totalBytes = events.reduce(
+    (sum, { json }) => sum + frameHeaderBytes(json.length) + json.length,
+    0,
+  );
+  // With room for one more character: what is not ASCII writes more bytes than it has characters, and is not cut to fit.
+  const bytes = Buffer.allocUnsafe(totalBytes + CHARACTER_BYTES);
+  const ends = new Uint32Array(events.length);
+  let offset = 0;
+  for (const [index, { json }] of events.entries()) {
+    offset = writeFrameHeader(bytes, offset, json.length);
+    if (bytes.write(json, offset, 'utf8') !== json.length) return null;
+    offset += json.length;
+    ends[index] = offset;
+  }
+  return { bytes: bytes.subarray(0, totalBytes), ends };
+}
+
+function encodeAnyFrames(events: readonly StoredEvent[]): EncodedEvents {
   const payloadBytes = events.map((event) => Buffer.byteLength(event.json));
   const totalBytes = payloadBytes.reduce((sum, bytes) => sum + frameHeaderBytes(bytes) + bytes, 0);
   const bytes = Buffer.allocUnsafe(totalBytes);

@@ -1,10 +1,10 @@
 /** Commands whose implementation is loaded when the first of them is given, or when somebody has time for it. */
-import type { ConversationCommands } from './commands.ts';
+import type { WorkflowCommands } from './commands.ts';
 
-type Loaded = { commands: ConversationCommands; close: () => Promise<void> };
+type Loaded = { commands: WorkflowCommands; close: () => Promise<void> };
 
 export type LateCommands = {
-  commands: ConversationCommands;
+  commands: WorkflowCommands;
   /** Loads it now, unless it is loaded. */
   load(): Promise<unknown>;
   /** Closes what was loaded. */
@@ -18,6 +18,8 @@ export function lateCommands(load: () => Promise<Loaded>): LateCommands {
     commands: {
       create: async (command) => (await loaded()).commands.create(command),
       signal: async (command) => (await loaded()).commands.signal(command),
+      createTable: async (command) => (await loaded()).commands.createTable(command),
+      signalTable: async (command) => (await loaded()).commands.signalTable(command),
       check: async () => (await loaded()).commands.check(),
     },
     load: loaded,

@@ -15,10 +15,17 @@ import { HoldfastError } from '../contracts/errors.ts';
 import {
   conversationWorkflowOptions,
   SEARCH_ATTRIBUTE,
+  tableWorkflowOptions,
   WORKFLOW_TYPE,
 } from '../contracts/names.ts';
-import type { ConversationInputValue } from '../contracts/signals.ts';
-import type { ConversationCommands, ConversationSignal, NewConversation } from './commands.ts';
+import type { ConversationInputValue, TableInputValue } from '../contracts/signals.ts';
+import type {
+  ConversationSignal,
+  NewConversation,
+  NewTable,
+  TableSignal,
+  WorkflowCommands,
+} from './commands.ts';
 
 /** The longest a command may take. A healthy server answers a signal in 2 to 5 ms (design.md section 3). */
 const CALL_PATIENCE_MS = 5_000;
@@ -62,7 +69,7 @@ export function lazyTemporalConnection(options: ConnectionOptions): Connection {
 }
 
 /** Commands over a connection of {@link lazyTemporalConnection}. The connection stays the caller's to close. */
-export function createTemporalCommands(options: TemporalCommandOptions): ConversationCommands {
+export function createTemporalCommands(options: TemporalCommandOptions): WorkflowCommands {
   return new TemporalCommands(options);
 }
 
@@ -74,7 +81,7 @@ export type TemporalCommandOptions = {
   connectPatienceMs?: number;
 };
 
-class TemporalCommands implements ConversationCommands {
+class TemporalCommands implements WorkflowCommands {
   readonly #connection: Connection;
   readonly #client: WorkflowClient;
   readonly #observe: CommandObserver;
@@ -135,6 +142,32 @@ class TemporalCommands implements ConversationCommands {
     await this.#durably('signal', () =>
       this.#client.signalWithStart(WORKFLOW_TYPE.conversation, {
         ...conversationWorkflowOptions(conversationId),
+        args: [input],
+        signal: signal.name,
+        signalArgs: [signal.argument],
+      }),
+    );
+  }
+
+  async createTable({ tableId, create }: { tableId: string; create: NewTable }): Promise<void> {
+    const input: TableInputValue = { tableId, create };
+    await this.#durably('start', () =>
+      this.#client.start(WORKFLOW_TYPE.table, {
+        ...tableWorkflowOptions(tableId),
+        args: [input],
+        staticSummary: `table ${tableId}`,
+        typedSearchAttributes: [
+          { key: { name: SEARCH_ATTRIBUTE.table, type: 'KEYWORD' }, value: tableId },
+        ],
+      }),
+    );
+  }
+
+  async signalTable({ tableId, signal }: { tableId: string; signal: TableSignal }): Promise<void> {
+    const input: TableInputValue = { tableId };
+    await this.#durably('signal', () =>
+      this.#client.signalWithStart(WORKFLOW_TYPE.table, {
+        ...tableWorkflowOptions(tableId),
         args: [input],
         signal: signal.name,
         signalArgs: [signal.argument],

@@ -4,18 +4,22 @@
 import type { StoredEvent } from '../store/port.ts';
 import type { Feed } from './feed.ts';
 
-export type WaitRequest<T> = {
+/** How long a caller waits for what it asked for to show in the log. */
+export type Wait = {
+  /** How long at most; null: as long as it takes. */
+  waitMs: number | null;
+  /** Ends the wait by throwing its reason; what was begun before is carried out all the same (C2). */
+  abort: AbortSignal;
+};
+
+export type WaitRequest<T> = Wait & {
   feed: Feed;
   stream: string;
   /** Looks at the store; a result other than null ends the wait. Asked at the start and after each event that wakes. */
   check: () => Promise<T | null>;
   /** Which events may have made `check` true. */
   wakes: (event: StoredEvent) => boolean;
-  /** How long at most; null: as long as it takes. */
-  waitMs: number | null;
-  /** Ends the wait by throwing its reason; `before` and the first look are made all the same (C2). */
-  abort: AbortSignal;
-  /** Called once the stream is followed, before the first look: what it causes cannot be missed. */
+  /** Called once the stream is followed, before the first look: what it causes cannot be missed. Made, like that look, though `abort` has come. */
   before?: () => Promise<void>;
 };
 

@@ -687,7 +687,7 @@ describe('reading', () => {
     await gateway.running();
     gateway.workflow.weather = 'unreachable';
     expect((await gateway.get('/v1/conversations/c1')).status).toBe(200);
-    const full = await gateway.get('/v1/conversations/c1/turns');
+    const full = await gateway.request('GET', '/v1/conversations/c1/turns');
     expect(full.status).toBe(503);
     expect(full.headers['retry-after']).toBe('1');
     expect(full.body['code']).toBe('storage_full');

@@ -12,10 +12,10 @@ import { Compile, type Validator } from 'typebox/compile';
 import { onTestFinished } from 'vitest';
 
 import { createApp, type GatewayConfig, type GatewayDependencies } from '../../src/api/app.ts';
-import type { ConversationCommands } from '../../src/api/commands.ts';
+import type { WorkflowCommands } from '../../src/api/commands.ts';
 import { Metrics } from '../../src/api/metrics.ts';
 import type { ProviderItemValue } from '../../src/contracts/http.ts';
-import { conversationStream } from '../../src/contracts/ids.ts';
+import { conversationStream, tableStream } from '../../src/contracts/ids.ts';
 import { openStore } from '../../src/store/open.ts';
 import type { Store } from '../../src/store/port.ts';
 import { type Frame, type Handshake, RawSocket } from './raw-socket.ts';
@@ -28,9 +28,11 @@ const capabilities = {
   approvals: true,
   protocolCancel: true,
   resume: true,
+  steer: false,
 } as const;
 const providerItems: ProviderItemValue[] = [
   { providerId: 'scripted', found: true, version: '1', capabilities, problem: null },
+  { providerId: 'other', found: true, version: '1', capabilities, problem: null },
   { providerId: 'claude', found: false, version: null, capabilities, problem: 'not on PATH' },
 ];
 
@@ -55,7 +57,7 @@ export type GatewayOptions = {
   config?: Partial<GatewayConfig>;
   /** Stands between the gateway and the store, to make it slow or forgetful. */
   wrapStore?: (store: Store) => Store;
-  commands?: (store: Store) => ConversationCommands;
+  commands?: (store: Store) => WorkflowCommands;
   room?: GatewayDependencies['room'];
   log?: GatewayDependencies['log'];
 };
@@ -70,6 +72,7 @@ export class Gateway {
   readonly outside: string;
   readonly #sockets: RawSocket[] = [];
   #validators: Map<string, Validator> | null = null;
+  readonly #refusals: { method: string; pattern: string; codes: ReadonlySet<string> }[] = [];
 
   private constructor(parts: {
     app: FastifyInstance;
@@ -152,6 +155,14 @@ export class Gateway {
     return this.call('POST', path, { ...call, body });
   }
 
+  patch(path: string, body: unknown): Promise<Answer> {
+    return this.call('PATCH', path, { body });
+  }
+
+  delete(path: string): Promise<Answer> {
+    return this.call('DELETE', path);
+  }
+
   /** One exchange on a connection of its own, answer unchecked. */
   async request(method: string, path: string, call: Call = {}): Promise<Answer> {
     const response = await this.open(method, path, call);
@@ -223,23 +234,53 @@ export class Gateway {
     return conversationId;
   }
 
+  /** A table, made through the API. */
+  async table(tableId = 't1'): Promise<string> {
+    const answer = await this.post('/v1/tables', { tableId });
+    if (answer.status !== 200) throw new Error(`not created: ${answer.text}`);
+    return tableId;
+  }
+
+  /** New chat. */
+  async chat(conversationId: string, tableId = 't1'): Promise<string> {
+    const answer = await this.post(`/v1/tables/${tableId}/conversations`, { conversationId });
+    if (answer.status !== 200) throw new Error(`not created: ${answer.text}`);
+    return conversationId;
+  }
+
+  /** A conversation with a running turn and these requests waiting behind it. */
+  async queued(...requestIds: string[]): Promise<string> {
+    const conversationId = await this.running();
+    for (const requestId of requestIds) {
+      const { body } = await this.send(conversationId, requestId, `text of ${requestId}`);
+      if (body['status'] !== 'queued') throw new Error(`not queued: ${JSON.stringify(body)}`);
+    }
+    return conversationId;
+  }
+
   send(
     conversationId: string,
     requestId: string,
     content: string,
-    { whenBusy, wait }: { whenBusy?: string; wait?: 'end' } = {},
+    { wait, ...more }: { whenBusy?: string; replaces?: string; wait?: 'end' } = {},
   ): Promise<Answer> {
     const query = wait === undefined ? '' : `?wait=${wait}`;
     return this.post(`/v1/conversations/${conversationId}/messages${query}`, {
       requestId,
       content,
-      ...(whenBusy === undefined ? {} : { whenBusy }),
+      ...more,
     });
   }
 
   /** The whole log as the store has it. */
   async log(conversationId: string): Promise<Frame[]> {
     const { items } = await this.store.events(conversationStream(conversationId), 0, 1_000_000);
+    return items.map((item) => JSON.parse(item.json) as Frame);
+  }
+
+  /** A table's whole stream. */
+  async tableLog(tableId = 't1'): Promise<Frame[]> {
+    const { items } = await this.store.events(tableStream(tableId), 0, 1_000_000);
     return items.map((item) => JSON.parse(item.json) as Frame);
   }
 
@@ -252,13 +293,14 @@ export class Gateway {
     const type = answer.headers['content-type'] ?? '';
     if (!type.includes('json')) return;
     this.#validators ??= await this.#readDocument();
+    const [pathname = ''] = path.split('?');
     if (type.includes('problem+json')) {
       const problem = this.#validators.get('problem');
       if (problem?.Check(answer.body) !== true || answer.body['status'] !== answer.status)
         throw new Error(`no problem: ${answer.text}`);
+      this.#checkRefusal(method, pathname, answer);
       return;
     }
-    const [pathname = ''] = path.split('?');
     for (const [key, validator] of this.#validators) {
       const [of, pattern, status] = key.split(' ');
       if (of !== method || status !== String(answer.status)) continue;
@@ -274,6 +316,16 @@ export class Gateway {
       throw new Error(`${method} ${path} ${answer.status} is not in the document`);
   }
 
+  /** A code that the document does not name for its route is a failure; an address that is none has no document. */
+  #checkRefusal(method: string, pathname: string, { status, body }: Answer): void {
+    const code = String(body['code']);
+    const named = this.#refusals.find(
+      (route) => route.method === method && new RegExp(`^${route.pattern}$`).test(pathname),
+    );
+    if (named !== undefined && !named.codes.has(`${status} ${code}`))
+      throw new Error(`${method} ${named.pattern} does not name ${status} ${code}`);
+  }
+
   async #readDocument(): Promise<Map<string, Validator>> {
     const { body } = await this.request('GET', '/openapi.json');
     const document = body as {
@@ -281,7 +333,12 @@ export class Gateway {
         string,
         Record<
           string,
-          { responses: Record<string, { content: Record<string, { schema: object }> }> }
+          {
+            responses: Record<
+              string,
+              { description: string; content: Record<string, { schema: object }> }
+            >;
+          }
         >
       >;
       components: { schemas: { Problem: object } };
@@ -289,12 +346,17 @@ export class Gateway {
     const validators = new Map([['problem', Compile(document.components.schemas.Problem)]]);
     for (const [path, operations] of Object.entries(document.paths)) {
       const pattern = path.replaceAll(/\{[A-Za-z]+\}/g, '[^/]+');
-      for (const [method, { responses }] of Object.entries(operations))
+      for (const [method, { responses }] of Object.entries(operations)) {
+        const codes = Object.entries(responses).flatMap(([status, { description }]) =>
+          [...description.matchAll(/`(\w+)`:/g)].map(([, code]) => `${status} ${code}`),
+        );
+        this.#refusals.push({ method: method.toUpperCase(), pattern, codes: new Set(codes) });
         for (const [status, { content }] of Object.entries(responses)) {
           const schema = content['application/json']?.schema;
           if (schema !== undefined)
             validators.set(`${method.toUpperCase()} ${pattern} ${status}`, Compile(schema));
         }
+      }
     }
     return validators;
   }

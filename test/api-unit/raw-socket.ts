@@ -20,6 +20,7 @@ export type Handshake = {
 export type Frame = {
   type: string;
   conversationId?: string;
+  tableId?: string;
   requestId?: string;
   turnId?: string;
   attempt?: number;
@@ -134,11 +135,19 @@ export class RawSocket {
     return this.until((frame) => frame.type === type);
   }
 
-  /** Events of the log that came, in the order in which they came. */
+  /** Events of a conversation's log that came, in the order in which they came. */
   events(conversationId: string): Frame[] {
     return this.frames.filter(
-      (frame) => frame.seq !== undefined && frame.conversationId === conversationId,
+      (frame) =>
+        frame.seq !== undefined &&
+        frame.tableId === undefined &&
+        frame.conversationId === conversationId,
     );
+  }
+
+  /** As {@link events}, of a table's stream. */
+  tableEvents(tableId: string): Frame[] {
+    return this.frames.filter((frame) => frame.seq !== undefined && frame.tableId === tableId);
   }
 
   async untilClosed(): Promise<number | null> {

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 
 import { describe, expect, it } from 'vitest';
 
-import type { ConversationCommands } from '../../src/api/commands.ts';
+import type { WorkflowCommands } from '../../src/api/commands.ts';
 import { TICKET_LIFETIME_MS } from '../../src/api/security.ts';
 import { conversationStream } from '../../src/contracts/ids.ts';
 import { PROMPT_LIMIT_BYTES } from '../../src/contracts/limits.ts';
@@ -744,7 +744,7 @@ function withHole(store: Store, missing: readonly number[]): Store {
 }
 
 /** Takes its time for each signal; nothing comes of them. */
-class SlowCommands implements ConversationCommands {
+class SlowCommands implements WorkflowCommands {
   static signals: unknown[] = [];
   readonly #store: Store;
 
@@ -756,17 +756,21 @@ class SlowCommands implements ConversationCommands {
   async create({
     conversationId,
     create,
-  }: Parameters<ConversationCommands['create']>[0]): Promise<void> {
+  }: Parameters<WorkflowCommands['create']>[0]): Promise<void> {
     await this.#store.append({
       stream: conversationStream(conversationId),
       events: [{ type: 'conversation.created', payload: create }],
     });
   }
 
-  async signal({ signal }: Parameters<ConversationCommands['signal']>[0]): Promise<void> {
+  async signal({ signal }: Parameters<WorkflowCommands['signal']>[0]): Promise<void> {
     SlowCommands.signals.push('requestId' in signal.argument ? signal.argument.requestId : null);
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
+
+  async createTable(): Promise<void> {}
+
+  async signalTable(): Promise<void> {}
 
   async check(): Promise<void> {}
 }

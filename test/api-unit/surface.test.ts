@@ -39,6 +39,9 @@ describe('X1: the token', () => {
       const gateway = await Gateway.start();
       for (const path of [
         '/v1/conversations/c1',
+        '/v1/conversations/c1/queue',
+        '/v1/tables',
+        '/v1/tables/t1/view',
         '/v1/providers',
         '/readyz',
         '/metrics',
@@ -172,10 +175,7 @@ describe('addresses and methods', () => {
     ['GET', '/v1/conversations/c1/'],
     ['GET', '/V1/providers'],
     ['GET', '/v1//providers'],
-    ['GET', '/v1/tables'],
-    ['POST', '/v1/tables'],
-    ['GET', '/v1/conversations/c1/queue'],
-    ['POST', '/v1/conversations/c1/fork'],
+    ['GET', '/v1/tables/t1/messages'],
     ['GET', '/v1/conversations/c1/why'],
     ['GET', '/v1/conversations/c1/agents'],
     ['GET', '/v1/triggers'],
@@ -188,7 +188,10 @@ describe('addresses and methods', () => {
   });
 
   it.each([
-    ['DELETE', '/v1/conversations/c1', 'GET, HEAD, OPTIONS'],
+    ['DELETE', '/v1/conversations/c1', 'GET, PATCH, HEAD, OPTIONS'],
+    ['DELETE', '/v1/tables/t1', 'GET, PATCH, HEAD, OPTIONS'],
+    ['PUT', '/v1/conversations/c1/queue/r1', 'GET, PATCH, DELETE, HEAD, OPTIONS'],
+    ['GET', '/v1/tables/t1/active', 'POST, OPTIONS'],
     ['GET', '/v1/conversations', 'POST, OPTIONS'],
     ['PUT', '/v1/conversations/c1/messages', 'GET, POST, HEAD, OPTIONS'],
     ['POST', '/healthz', 'GET, HEAD, OPTIONS'],
@@ -433,6 +436,7 @@ describe('documents, health and figures', () => {
       Object.keys(operations).map((method) => `${method.toUpperCase()} ${path}`),
     );
     expect(routes.toSorted()).toEqual([
+      'DELETE /v1/conversations/{conversationId}/queue/{requestId}',
       'GET /asyncapi.json',
       'GET /healthz',
       'GET /metrics',
@@ -441,15 +445,32 @@ describe('documents, health and figures', () => {
       'GET /v1/conversations/{conversationId}',
       'GET /v1/conversations/{conversationId}/events',
       'GET /v1/conversations/{conversationId}/messages',
+      'GET /v1/conversations/{conversationId}/queue',
+      'GET /v1/conversations/{conversationId}/queue/{requestId}',
       'GET /v1/conversations/{conversationId}/turns',
       'GET /v1/conversations/{conversationId}/turns/{turnId}',
       'GET /v1/providers',
+      'GET /v1/tables',
+      'GET /v1/tables/{tableId}',
+      'GET /v1/tables/{tableId}/conversations',
+      'GET /v1/tables/{tableId}/events',
+      'GET /v1/tables/{tableId}/view',
       'GET /v1/ws',
+      'PATCH /v1/conversations/{conversationId}',
+      'PATCH /v1/conversations/{conversationId}/queue',
+      'PATCH /v1/conversations/{conversationId}/queue/{requestId}',
+      'PATCH /v1/tables/{tableId}',
       'POST /v1/conversations',
       'POST /v1/conversations/{conversationId}/approvals/{approvalId}',
       'POST /v1/conversations/{conversationId}/cancel',
+      'POST /v1/conversations/{conversationId}/fork',
       'POST /v1/conversations/{conversationId}/messages',
+      'POST /v1/conversations/{conversationId}/queue',
+      'POST /v1/conversations/{conversationId}/rollback',
       'POST /v1/conversations/{conversationId}/turns/{turnId}/retry',
+      'POST /v1/tables',
+      'POST /v1/tables/{tableId}/active',
+      'POST /v1/tables/{tableId}/conversations',
       'POST /v1/ws-tickets',
     ]);
     expect(JSON.stringify(body)).toContain(ERRORS.request_id_reused.message);
@@ -463,7 +484,10 @@ describe('documents, health and figures', () => {
     for (const name of [
       'client.hello',
       'client.chat.send',
+      'client.queue.update',
+      'client.table.subscribe',
       'server.caught-up',
+      'server.conversation.activated',
       'server.chat.delta',
       'server.snapshot',
     ])

@@ -13,7 +13,7 @@ import { createServer as createTcpServer, type AddressInfo, type Server } from '
 
 import { describe, expect, it, onTestFinished } from 'vitest';
 
-import type { ConversationCommands } from '../../src/api/commands.ts';
+import type { WorkflowCommands } from '../../src/api/commands.ts';
 import {
   createTemporalCommands,
   fateOf,
@@ -43,7 +43,7 @@ async function listen(server: Server | Http2Server, port = 0): Promise<number> {
 }
 
 /** A gRPC server whose every call is given to `answer`. */
-function grpcServer(answer: (stream: ServerHttp2Stream, path: string) => void) {
+function grpcServer(answer: (stream: ServerHttp2Stream, path: string, body: string) => void) {
   const sessions = new Set<ServerHttp2Session>();
   const server = createServer();
   server.on('session', (session) => {
@@ -53,8 +53,9 @@ function grpcServer(answer: (stream: ServerHttp2Stream, path: string) => void) {
   });
   server.on('stream', (stream, headers) => {
     stream.on('error', () => undefined);
-    stream.on('data', () => undefined);
-    stream.on('end', () => answer(stream, String(headers[':path'])));
+    let body = '';
+    stream.on('data', (bytes: Buffer) => (body += bytes.toString('latin1')));
+    stream.on('end', () => answer(stream, String(headers[':path']), body));
   });
   onTestFinished(() => {
     for (const session of sessions) session.destroy();
@@ -81,7 +82,7 @@ function refuse(stream: ServerHttp2Stream, status: number): void {
   );
 }
 
-function commandsTo(port: number): { commands: ConversationCommands; fates: Fates } {
+function commandsTo(port: number): { commands: WorkflowCommands; fates: Fates } {
   const connection = lazyTemporalConnection({ address: `127.0.0.1:${port}` });
   onTestFinished(() => connection.close());
   const fates: Fates = [];
@@ -95,7 +96,7 @@ function commandsTo(port: number): { commands: ConversationCommands; fates: Fate
   return { commands, fates };
 }
 
-const send = (commands: ConversationCommands): Promise<void> =>
+const send = (commands: WorkflowCommands): Promise<void> =>
   commands.signal({
     conversationId: 'c1',
     signal: { name: 'send', argument: { requestId: 'r1', content: 'hello' } },
@@ -121,6 +122,51 @@ describe('A3: durable means answered', () => {
     await send(commands);
     expect(fates).toEqual(['accepted']);
     await commands.check();
+  });
+});
+
+describe('what is asked', () => {
+  const create = { title: '', provider: 'scripted', model: null, workspacePath: '/w' };
+  it.each([
+    [
+      'StartWorkflowExecution',
+      ['conversation:c1', 'conversation', '"tableId":"t1"'],
+      (commands: WorkflowCommands) =>
+        commands.create({ conversationId: 'c1', create: { ...create, tableId: 't1' } }),
+    ],
+    [
+      'StartWorkflowExecution',
+      ['table:t1', 'HoldfastTable', '"title":""'],
+      (commands: WorkflowCommands) => commands.createTable({ tableId: 't1', create }),
+    ],
+    [
+      'SignalWithStartWorkflowExecution',
+      ['conversation:c1', 'holdQueue', '"held":true', '{"conversationId":"c1"}'],
+      (commands: WorkflowCommands) =>
+        commands.signal({
+          conversationId: 'c1',
+          signal: { name: 'holdQueue', argument: { commandId: 'x', held: true } },
+        }),
+    ],
+    [
+      'SignalWithStartWorkflowExecution',
+      ['table:t1', 'activate', '"conversationId":"c1"', '{"tableId":"t1"}'],
+      (commands: WorkflowCommands) =>
+        commands.signalTable({
+          tableId: 't1',
+          signal: { name: 'activate', argument: { commandId: 'x', conversationId: 'c1' } },
+        }),
+    ],
+  ])('%s with %j', async (call, words, run) => {
+    const asked: string[] = [];
+    const { server } = grpcServer((stream, path, body) => {
+      asked.push(path, body);
+      accept(stream);
+    });
+    const { commands } = commandsTo(await listen(server));
+    await run(commands);
+    expect(asked[0]).toMatch(new RegExp(`/${call}$`));
+    for (const word of words) expect(asked[1]).toContain(word);
   });
 });
 

@@ -1,24 +1,39 @@
-import { createRecordActivities, type RecordActivities } from '../../src/activities/records.ts';
 /**
- * A conversation's workflow and turn host in this process, for tests of the gateway: the real decisions, the real record
- * activities and the real store; only Temporal and the provider are missing. Turns speak and end as the test says.
+ * The workflows of conversations and tables and a turn host in this process, for tests of the gateway: the real decisions, the
+ * real record activities and the real store; only Temporal and the provider are missing. Turns speak and end as the test says.
  */
+import { createRecordActivities, type RecordActivities } from '../../src/activities/records.ts';
+import { createTableActivities, type TableActivities } from '../../src/activities/tables.ts';
 import type {
-  ConversationCommands,
   ConversationSignal,
   NewConversation,
+  NewTable,
+  TableSignal,
+  WorkflowCommands,
 } from '../../src/api/commands.ts';
 import { HoldfastError } from '../../src/contracts/errors.ts';
 import type { NewEvent, OutcomeName } from '../../src/contracts/events.ts';
-import { appendKey, conversationStream, providerMessageId } from '../../src/contracts/ids.ts';
+import {
+  appendKey,
+  conversationStream,
+  providerMessageId,
+  tableStream,
+} from '../../src/contracts/ids.ts';
+import type { ResolveApprovalSignalValue } from '../../src/contracts/signals.ts';
 import {
   apply,
+  askedBySend,
   type Command,
   type ConversationModel,
   decide,
+  type Effect,
   newConversation,
+  type Occupied,
+  openedQueue,
   parseSignal,
+  startable,
 } from '../../src/domain/conversation.ts';
+import { parseTableSignal } from '../../src/domain/table.ts';
 import type { Fence, Store } from '../../src/store/port.ts';
 import { eventually } from '../support/eventually.ts';
 
@@ -33,20 +48,29 @@ export type Weather =
 
 type Running = { fence: Fence; segment: number | null };
 
-export class WorkflowDouble implements ConversationCommands {
+export class WorkflowDouble implements WorkflowCommands {
   weather: Weather = 'fine';
   /** Ends every turn at once with this answer; null leaves it running until the test ends it. */
   autoAnswer: string | null = null;
+  /** A cancel ends the turn at once; else it is only recorded, as long as the provider takes to die. */
+  stopsAtOnce = true;
+  /** The provider takes a message into the running turn. */
+  takesSteering = false;
+  /** The provider says neither that it takes a message nor that it does not. */
+  offersOnly = false;
   /** Holds back what follows from a turn's end until {@link settle}. */
   holdsSettling = false;
   /** Accepted commands are carried out after this. */
   gate: Promise<void> = Promise.resolve();
   readonly signals: { conversationId: string; signal: ConversationSignal }[] = [];
+  readonly tableSignals: { tableId: string; signal: TableSignal }[] = [];
   creates = 0;
   readonly #store: Store;
   readonly #records: RecordActivities;
+  readonly #tables: TableActivities;
   readonly #models = new Map<string, ConversationModel>();
   readonly #running = new Map<string, Running>();
+  /** By Workflow Id: the last thing that was given to it. */
   readonly #inboxes = new Map<string, Promise<void>>();
   readonly #unsettled: (() => Promise<void>)[] = [];
   #ids = 0;
@@ -54,11 +78,23 @@ export class WorkflowDouble implements ConversationCommands {
   constructor(store: Store) {
     this.#store = store;
     this.#records = createRecordActivities({ store });
+    this.#tables = createTableActivities({
+      store,
+      signals: {
+        // Durable, and carried out when its receiver comes to it.
+        signalConversation: async (conversationId, name, argument) =>
+          void this.#enqueue(conversationStream(conversationId), () =>
+            this.#take(conversationId, name, argument),
+          ),
+        signalTable: async (tableId, name, argument) =>
+          void this.#enqueue(tableStream(tableId), () => this.#decide(tableId, name, argument)),
+      },
+    });
   }
 
   async create(command: { conversationId: string; create: NewConversation }): Promise<void> {
     this.creates += 1;
-    await this.#through(command.conversationId, async () => {
+    await this.#through(conversationStream(command.conversationId), async () => {
       if (this.#models.has(command.conversationId)) return;
       await this.#open(command);
     });
@@ -67,25 +103,38 @@ export class WorkflowDouble implements ConversationCommands {
   async signal(command: { conversationId: string; signal: ConversationSignal }): Promise<void> {
     this.signals.push(command);
     const { conversationId, signal } = command;
-    await this.#through(conversationId, async () => {
-      if (!this.#models.has(conversationId)) await this.#open({ conversationId });
-      if (signal.name === 'resolveApproval') {
-        await this.#resolve(conversationId, signal.argument);
-        return;
-      }
-      const parsed = parseSignal(signal.name, signal.argument);
-      if (parsed === null) throw new Error(`not a signal: ${JSON.stringify(signal)}`);
-      await this.#handle(conversationId, parsed);
+    await this.#through(conversationStream(conversationId), () =>
+      this.#take(conversationId, signal.name, signal.argument),
+    );
+  }
+
+  async createTable({ tableId, create }: { tableId: string; create: NewTable }): Promise<void> {
+    this.creates += 1;
+    await this.#through(tableStream(tableId), async () => {
+      await this.#tables.openTable({ tableId, create });
     });
+  }
+
+  async signalTable(command: { tableId: string; signal: TableSignal }): Promise<void> {
+    this.tableSignals.push(command);
+    const { tableId, signal } = command;
+    await this.#through(tableStream(tableId), () =>
+      this.#decide(tableId, signal.name, signal.argument),
+    );
   }
 
   async check(): Promise<void> {
     if (this.weather === 'unreachable') throw new Error('unreachable');
   }
 
-  /** Everything that was accepted has been carried out. */
+  /** Everything that was accepted has been carried out, and what followed from it. */
   async quiet(): Promise<void> {
-    await Promise.all(this.#inboxes.values());
+    for (let seen: Promise<void>[] = []; ;) {
+      const now = [...this.#inboxes.values()];
+      if (now.length === seen.length && now.every((inbox, index) => inbox === seen[index])) return;
+      seen = now;
+      await Promise.all(now);
+    }
   }
 
   turnOf(conversationId: string): { turnId: string; attempt: number } {
@@ -96,7 +145,7 @@ export class WorkflowDouble implements ConversationCommands {
 
   /** The running turn's provider says `texts`, one delta each, in one append. */
   async say(conversationId: string, ...texts: string[]): Promise<void> {
-    await this.#inboxes.get(conversationId);
+    await this.quiet();
     await this.#say(conversationId, texts);
   }
 
@@ -132,7 +181,7 @@ export class WorkflowDouble implements ConversationCommands {
 
   /** Ends the running turn; the model is settled before this resolves, unless settling is held. */
   async end(conversationId: string, outcome: OutcomeName, answer = ''): Promise<void> {
-    await this.#inboxes.get(conversationId);
+    await this.quiet();
     await this.#end(conversationId, outcome, answer);
   }
 
@@ -172,69 +221,233 @@ export class WorkflowDouble implements ConversationCommands {
     for (const settle of this.#unsettled.splice(0)) await settle();
   }
 
-  async #through(conversationId: string, work: () => Promise<void>): Promise<void> {
+  /** A command of the gateway: durable at once, carried out later, as the weather lets it. */
+  async #through(workflowId: string, work: () => Promise<void>): Promise<void> {
     if (this.weather === 'unreachable')
       throw new HoldfastError('temporal_unavailable', undefined, { accepted: false });
     if (this.weather === 'fate-unknown')
       throw new HoldfastError('temporal_unavailable', 'not known', { accepted: 'unknown' });
     if (this.weather === 'broken') throw new Error('secret inner detail');
-    const before = this.#inboxes.get(conversationId) ?? Promise.resolve();
-    if (this.weather !== 'no-worker') {
-      const done = Promise.all([before, this.gate]).then(work);
-      this.#inboxes.set(conversationId, done);
-      // Durable at once; carried out later, like the real one.
-      if (this.weather === 'answer-lost') {
-        await done;
-        throw new HoldfastError('temporal_unavailable', 'not known', { accepted: 'unknown' });
+    if (this.weather === 'no-worker') return;
+    const done = this.#enqueue(workflowId, work);
+    if (this.weather === 'answer-lost') {
+      await done;
+      throw new HoldfastError('temporal_unavailable', 'not known', { accepted: 'unknown' });
+    }
+  }
+
+  #enqueue(workflowId: string, work: () => Promise<void>): Promise<void> {
+    const before = this.#inboxes.get(workflowId) ?? Promise.resolve();
+    const done = Promise.all([before, this.gate]).then(work);
+    this.#inboxes.set(workflowId, done);
+    return done;
+  }
+
+  // The table's workflow
+
+  async #decide(tableId: string, name: string, argument: object | undefined): Promise<void> {
+    const command = parseTableSignal(name as TableSignal['name'], argument);
+    if (command === null) throw new Error(`not a signal: ${name} ${JSON.stringify(argument)}`);
+    this.#ids += 1;
+    const freshId = `decision${this.#ids}`;
+    const { effects } = await this.#tables.decideTable({ tableId, command, freshId });
+    await this.#tables.tellConversations(effects);
+  }
+
+  // The conversation's workflow
+
+  async #take(conversationId: string, name: string, argument: object | undefined): Promise<void> {
+    const isNew = !this.#models.has(conversationId);
+    if (isNew || name === 'reopen') await this.#open({ conversationId });
+    if (name === 'reopen') return;
+    if (name === 'resolveApproval') {
+      await this.#resolve(conversationId, argument as ResolveApprovalSignalValue);
+      return;
+    }
+    const parsed = parseSignal(name as 'send', argument);
+    if (parsed === null) throw new Error(`not a signal: ${name} ${JSON.stringify(argument)}`);
+    await this.#handle(conversationId, parsed);
+  }
+
+  async #open(input: { conversationId: string; create?: NewConversation }): Promise<void> {
+    const { conversationId } = input;
+    const start = await this.#records.openConversation(input);
+    const { provider, model, tableId, title, turn, queue, held = false } = start;
+    const known = this.#models.get(conversationId);
+    this.#models.set(conversationId, {
+      ...(known ?? newConversation({ conversationId, provider, model })),
+      tableId,
+      titled: title !== '',
+      host: 'double',
+      turn,
+      queue: openedQueue(queue, held),
+      held,
+      state: turn === null ? 'idle' : turn.cancelRequested ? 'cancelled' : 'processing',
+    });
+    if (turn === null && (queue.length > 0 || start.state !== 'idle'))
+      await this.#handle(conversationId, { type: 'resume', stored: start.state });
+  }
+
+  async #handle(conversationId: string, command: Command): Promise<void> {
+    const asked = await this.#complete(conversationId, command);
+    let occupied: Occupied | null = null;
+    for (;;) {
+      const model = this.#modelOf(conversationId);
+      const answer = await this.#decideAndRecord(asked, model, occupied);
+      if (answer === null || !answer.startsWith('occupied-')) return;
+      occupied = answer.slice('occupied-'.length) as Occupied;
+      if (asked.type === 'resume' && asked.stored === 'idle') {
+        await this.#tellTable(model, { type: 'look', yields: false });
+        return;
       }
     }
   }
 
-  async #open(input: { conversationId: string; create?: NewConversation }): Promise<void> {
-    const { provider, model, turn, queue } = await this.#records.openConversation(input);
-    this.#models.set(input.conversationId, {
-      ...newConversation({ conversationId: input.conversationId, provider, model }),
-      host: 'double',
-      turn,
-      queue,
-      state: turn === null ? 'idle' : 'processing',
-    });
-  }
-
-  async #handle(conversationId: string, command: Command): Promise<void> {
-    const model = this.#models.get(conversationId);
-    if (model === undefined) throw new Error(`no model of ${conversationId}`);
-    const asked =
-      command.type === 'retry'
-        ? {
-            ...command,
-            turn: await this.#records.lookUpTurn({ conversationId, turnId: command.turnId }),
-          }
-        : command;
+  async #decideAndRecord(
+    command: Command,
+    model: ConversationModel,
+    occupied: Occupied | null,
+  ): Promise<string | null> {
+    const { conversationId, tableId } = model;
     this.#ids += 1;
     const now = new Date().toISOString();
-    const decision = decide(model, asked, {
+    const decision = decide(model, command, {
       now,
       turnId: `turn${this.#ids}`,
       messageId: `message${this.#ids}`,
+      occupied,
     });
-    if (decision === null) return;
+    if (decision === null) return null;
     const content =
-      asked.type === 'send' ? asked.content : 'turnId' in asked ? (asked.turnId ?? '') : '';
+      command.type === 'send'
+        ? askedBySend({ content: command.content, replaces: command.replaces?.messageId })
+        : 'turnId' in command
+          ? (command.turnId ?? '')
+          : '';
+    const leaves = decision.events.some(
+      (event) => event.type === 'conversation.state' && event.payload.state === 'idle',
+    );
     const answer = await this.#records.recordDecision({
       conversationId,
       key: decision.key,
       events: decision.events,
       request: decision.request === null ? null : { ...decision.request, content },
       unlessEnded: null,
+      ...(tableId === null || decision.waitedSince === undefined
+        ? {}
+        : { waitedSince: decision.waitedSince }),
+      ...(tableId === null || !leaves ? {} : { leaves: tableId }),
     });
-    if (answer !== 'recorded') return;
+    if (!answer.startsWith('recorded')) return answer;
     let next = model;
     for (const event of decision.events) next = apply(next, event, now);
     this.#models.set(conversationId, next);
-    for (const effect of decision.effects)
-      if (effect.type === 'run') await this.#run(conversationId, effect);
-      else await this.#end(conversationId, 'cancelled', '');
+    if (answer === 'recorded-others-wait')
+      await this.#tellTable(next, { type: 'look', yields: false });
+    for (const effect of decision.effects) await this.#perform(next, effect);
+    return answer;
+  }
+
+  async #perform(model: ConversationModel, effect: Effect): Promise<void> {
+    const { conversationId } = model;
+    switch (effect.type) {
+      case 'run':
+        await this.#run(conversationId, effect);
+        return;
+      case 'stop':
+        if (this.stopsAtOnce) await this.#end(conversationId, 'cancelled', '');
+        return;
+      case 'steer':
+        await this.#steer(conversationId, effect);
+        return;
+      case 'want':
+      case 'look':
+        await this.#tellTable(model, effect);
+        return;
+    }
+  }
+
+  async #tellTable(
+    { conversationId, tableId }: ConversationModel,
+    effect: Extract<Effect, { type: 'want' | 'look' }>,
+  ): Promise<void> {
+    if (tableId === null) return;
+    const word =
+      effect.type === 'want'
+        ? ({ name: 'wantSlot', conversationId, interrupt: effect.interrupt } as const)
+        : ({ name: 'look', yields: effect.yields ? conversationId : null } as const);
+    await this.#tables.tellTable({ tableId, word });
+  }
+
+  /** The command with what the store knows of what it is about. */
+  async #complete(conversationId: string, command: Command): Promise<Command> {
+    const { turn, queue } = this.#modelOf(conversationId);
+    const replaced = (messageId: string): ReturnType<RecordActivities['lookUpMessage']> =>
+      this.#records.lookUpMessage({ conversationId, messageId });
+    const headed = async <C extends Command>(of: C, messageId: string | undefined): Promise<C> =>
+      messageId === undefined ? of : { ...of, head: await replaced(messageId) };
+    switch (command.type) {
+      case 'retry': {
+        const { turnId } = command;
+        return { ...command, turn: await this.#records.lookUpTurn({ conversationId, turnId }) };
+      }
+      case 'cancel':
+        return { ...command, turnId: command.turnId ?? turn?.turnId ?? null };
+      case 'send':
+        return command.replaces === undefined
+          ? command
+          : { ...command, replaces: await replaced(command.replaces.messageId) };
+      case 'rollback': {
+        const { messageId } = command;
+        return { ...command, found: messageId === null || (await replaced(messageId)).kept };
+      }
+      case 'turn.ended':
+      case 'resume': {
+        const requestIds = queue.flatMap((item) => (item.steer === true ? [item.requestId] : []));
+        const taken = await this.#records.takenBySteering({ conversationId, requestIds });
+        const left = queue.filter((item) => !taken.includes(item.requestId));
+        return headed({ ...command, taken }, startable(left)?.replaces);
+      }
+      case 'queue.hold':
+        return headed(command, queue[0]?.replaces);
+      case 'queue.update':
+        return headed(
+          command,
+          queue.find(({ requestId }) => requestId === command.requestId)?.replaces,
+        );
+      default:
+        return command;
+    }
+  }
+
+  #modelOf(conversationId: string): ConversationModel {
+    const model = this.#models.get(conversationId);
+    if (model === undefined) throw new Error(`no model of ${conversationId}`);
+    return model;
+  }
+
+  // The turn host
+
+  async #steer(
+    conversationId: string,
+    { requestId, content }: Extract<Effect, { type: 'steer' }>,
+  ): Promise<void> {
+    if (this.offersOnly) return;
+    if (this.takesSteering) {
+      const { running, scope } = this.#runningTurn(conversationId);
+      this.#ids += 1;
+      const messageId = `message${this.#ids}`;
+      await this.#append(conversationId, running.fence, [
+        {
+          ...scope,
+          type: 'message.created',
+          requestId,
+          payload: { messageId, role: 'user', content },
+        },
+        { ...scope, type: 'chat.steered', requestId, payload: scope },
+      ]);
+    }
+    await this.#handle(conversationId, { type: 'steered', requestId, taken: this.takesSteering });
   }
 
   async #run(
@@ -257,11 +470,7 @@ export class WorkflowDouble implements ConversationCommands {
 
   async #resolve(
     conversationId: string,
-    {
-      approvalId,
-      decision,
-      by,
-    }: { approvalId: string; decision: 'allow' | 'deny'; by?: string | undefined },
+    { approvalId, decision, by }: ResolveApprovalSignalValue,
   ): Promise<void> {
     const { running, scope } = this.#runningTurn(conversationId);
     const known = await this.#store.approval(conversationId, approvalId);

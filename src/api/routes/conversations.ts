@@ -21,13 +21,12 @@ import {
   SendBody,
   TurnsAnswer,
   WaitQuery,
-  type SendAnswerValue,
 } from '../../contracts/http.ts';
 import { LIST_LIMIT, MESSAGE_PAGE } from '../../contracts/limits.ts';
 import { ConversationView, TurnView } from '../../contracts/view.ts';
-import type { RequestRow } from '../../store/port.ts';
-import { receiptOf, rejection, type Conversations } from '../conversations.ts';
+import type { Conversations } from '../conversations.ts';
 import type { Holds } from '../holds.ts';
+import type { TurnEnds } from '../turn-ends.ts';
 
 export const ConversationParams = Type.Object({ conversationId: Id });
 const TurnParams = Type.Object({ conversationId: Id, turnId: Id });
@@ -35,32 +34,17 @@ const ApprovalParams = Type.Object({ conversationId: Id, approvalId: Id });
 
 export type ConversationRoutes = {
   conversations: Conversations;
+  turnEnds: TurnEnds;
   holds: Holds;
   receiptWaitMs: number;
 };
 
 export const conversationRoutes: FastifyPluginCallback<ConversationRoutes> = (
   instance,
-  { conversations, holds, receiptWaitMs },
+  { conversations, turnEnds, holds, receiptWaitMs },
   done,
 ) => {
   const app = instance.withTypeProvider<TypeBoxTypeProvider>();
-
-  /** The receipt, with the attempt's end when it was asked for; null when the receipt is not known yet. */
-  async function answerOf(
-    row: RequestRow | null,
-    wait: 'end' | undefined,
-    abort: AbortSignal,
-  ): Promise<SendAnswerValue | null> {
-    if (row === null) return null;
-    if (row.status === 'rejected' || row.turnId === null) throw rejection(row);
-    if (wait === undefined) return receiptOf(row);
-    const { conversationId, turnId, attempt, requestId } = row;
-    return {
-      ...receiptOf(row),
-      ...(await conversations.end({ conversationId, turnId, attempt, requestId }, abort)),
-    };
-  }
 
   app.post(
     '/v1/conversations',
@@ -73,7 +57,13 @@ export const conversationRoutes: FastifyPluginCallback<ConversationRoutes> = (
       config: {
         document: {
           summary: 'Create a conversation that stands alone; one that exists is answered as it is.',
-          errors: ['provider_not_found', 'workspace_not_allowed', 'temporal_unavailable'],
+          errors: [
+            'provider_not_found',
+            'workspace_not_allowed',
+            'rate_limited',
+            'temporal_unavailable',
+            'storage_full',
+          ],
         },
       },
     },
@@ -121,15 +111,16 @@ export const conversationRoutes: FastifyPluginCallback<ConversationRoutes> = (
       },
       config: {
         document: {
-          summary: 'Send. With wait=end the answer comes when the turn has ended.',
+          summary:
+            'Send; with replaces, instead of an earlier message of the user. With wait=end the answer comes when the turn has ended.',
           errors: [
             'not_found',
             'busy',
             'request_id_reused',
-            'payload_too_large',
             'queue_full',
             'rate_limited',
             'temporal_unavailable',
+            'storage_full',
           ],
         },
       },
@@ -141,7 +132,7 @@ export const conversationRoutes: FastifyPluginCallback<ConversationRoutes> = (
         { conversationId: request.params.conversationId, ...request.body },
         { waitMs: wait === 'end' ? null : receiptWaitMs, abort },
       );
-      const answer = await answerOf(await receipt, wait, abort);
+      const answer = await turnEnds.answer(await receipt, wait, abort);
       if (answer !== null) return answer;
       return reply.code(202).send({ requestId: request.body.requestId, accepted: true });
     },
@@ -158,8 +149,9 @@ export const conversationRoutes: FastifyPluginCallback<ConversationRoutes> = (
       },
       config: {
         document: {
-          summary: 'Cancel the running turn. With wait=end the answer comes when it has ended.',
-          errors: ['not_found', 'turn_mismatch', 'temporal_unavailable'],
+          summary:
+            'Cancel the running turn; with holdQueue what waits stays in the queue. With wait=end the answer comes when it has ended.',
+          errors: ['not_found', 'turn_mismatch', 'rate_limited', 'temporal_unavailable'],
         },
       },
     },
@@ -169,11 +161,12 @@ export const conversationRoutes: FastifyPluginCallback<ConversationRoutes> = (
       const cancelled = await conversations.cancel({
         conversationId,
         turnId: request.body.turnId ?? null,
+        holdQueue: request.body.holdQueue,
       });
       if (cancelled === null) return { turnId: null };
       const { turnId } = cancelled;
       if (request.query.wait === undefined) return { turnId };
-      return { turnId, ...(await conversations.end({ conversationId, ...cancelled }, abort)) };
+      return { turnId, ...(await turnEnds.end({ conversationId, ...cancelled }, abort)) };
     },
   );
 
@@ -221,6 +214,7 @@ export const conversationRoutes: FastifyPluginCallback<ConversationRoutes> = (
             'queue_full',
             'rate_limited',
             'temporal_unavailable',
+            'storage_full',
           ],
         },
       },
@@ -234,7 +228,7 @@ export const conversationRoutes: FastifyPluginCallback<ConversationRoutes> = (
         { conversationId, turnId, requestId },
         { waitMs: wait === 'end' ? null : receiptWaitMs, abort },
       );
-      const answer = await answerOf(await receipt, wait, abort);
+      const answer = await turnEnds.answer(await receipt, wait, abort);
       if (answer !== null) return answer;
       return reply.code(202).send({ requestId, accepted: true });
     },

@@ -1,21 +1,25 @@
-/** A conversation's log, as JSON pages or as Server-Sent Events. Source: protocol.md section 2. */
+/** The logs of conversations and tables, as JSON pages or as Server-Sent Events. Source: protocol.md section 2. */
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
-import type { FastifyPluginCallback } from 'fastify';
+import type { FastifyPluginCallback, FastifyReply, FastifyRequest } from 'fastify';
 
 import { HoldfastError } from '../../contracts/errors.ts';
 import { EventsAnswer, EventsQuery } from '../../contracts/http.ts';
-import { conversationStream } from '../../contracts/ids.ts';
+import { conversationStream, tableStream } from '../../contracts/ids.ts';
 import { LIST_LIMIT } from '../../contracts/limits.ts';
 import type { Store } from '../../store/port.ts';
 import type { Connections } from '../connections.ts';
 import type { Conversations } from '../conversations.ts';
+import type { RouteDocument } from '../documents.ts';
 import { openEventStream } from '../event-stream.ts';
 import type { Feed } from '../feed.ts';
 import { invalidRequest } from '../problem.ts';
+import type { Tables } from '../tables.ts';
 import { ConversationParams } from './conversations.ts';
+import { TableParams } from './tables.ts';
 
 export type EventRoutes = {
   conversations: Conversations;
+  tables: Tables;
   connections: Connections;
   store: Store;
   feed: Feed;
@@ -26,7 +30,7 @@ const EVENT_STREAM = 'text/event-stream';
 
 export const eventRoutes: FastifyPluginCallback<EventRoutes> = (
   instance,
-  { conversations, connections, store, feed, socketHighWaterBytes },
+  { conversations, tables, connections, store, feed, socketHighWaterBytes },
   done,
 ) => {
   const app = instance.withTypeProvider<TypeBoxTypeProvider>();
@@ -39,61 +43,91 @@ export const eventRoutes: FastifyPluginCallback<EventRoutes> = (
     return asked ?? floor;
   }
 
+  /** A page after the cursor. What is folded away between the look at the floor and the read is looked at again. */
+  async function gaplessPage(
+    stream: string,
+    after: number | null,
+    limit: number,
+  ): ReturnType<Store['events']> {
+    for (;;) {
+      const cursor = await cursorOf(stream, after);
+      const page = await store.events(stream, cursor, limit);
+      if (page.items.every(({ seq }, index) => seq === cursor + 1 + index)) return page;
+    }
+  }
+
+  /** Answers `request` from a stream that exists. */
+  async function answer(
+    stream: string,
+    { after = null, limit = LIST_LIMIT }: { after?: number | null; limit?: number },
+    request: FastifyRequest,
+    reply: FastifyReply,
+  ): Promise<FastifyReply> {
+    if (request.method === 'HEAD' || !wantsEventStream(request.headers.accept)) {
+      const { items, lastSeq } = await gaplessPage(stream, after, limit);
+      // The stored text itself: what is read back is what was delivered.
+      const json = items.map((item) => item.json).join(',');
+      return reply
+        .type('application/json; charset=utf-8')
+        .serializer(() => `{"items":[${json}],"lastSeq":${lastSeq}}`)
+        .send({ items, lastSeq });
+    }
+    const afterSeq = await cursorOf(stream, lastEventId(request.headers) ?? after);
+    const end = await store.lastSeq(stream);
+    if (afterSeq > end)
+      throw new HoldfastError('cursor_expired', 'This cursor is beyond the end of the log.', {
+        lastSeq: end,
+      });
+    reply.hijack();
+    for (const [name, value] of Object.entries(reply.getHeaders()))
+      if (value !== undefined) reply.raw.setHeader(name, value);
+    reply.raw.writeHead(200, {
+      'content-type': EVENT_STREAM,
+      'cache-control': 'no-cache, no-transform',
+      'x-accel-buffering': 'no',
+    });
+    const connection = openEventStream({
+      response: reply.raw,
+      feed,
+      stream,
+      afterSeq,
+      highWaterBytes: socketHighWaterBytes,
+    });
+    connections.add(connection);
+    reply.raw.once('close', () => connections.remove(connection));
+    return reply;
+  }
+
+  const schema = { querystring: EventsQuery, response: { 200: EventsAnswer } };
+  const document = (what: string): RouteDocument => ({
+    summary: `${what} after a seq, upwards; as Server-Sent Events it goes on as the log grows.`,
+    errors: ['not_found', 'cursor_expired'],
+    produces: [EVENT_STREAM],
+  });
+
   app.get(
     '/v1/conversations/:conversationId/events',
     {
-      schema: {
-        params: ConversationParams,
-        querystring: EventsQuery,
-        response: { 200: EventsAnswer },
-      },
-      config: {
-        document: {
-          summary:
-            'The log after a seq, upwards; as Server-Sent Events it goes on as the log grows.',
-          errors: ['not_found', 'cursor_expired'],
-          produces: [EVENT_STREAM],
-        },
-      },
+      schema: { params: ConversationParams, ...schema },
+      config: { document: document('The log') },
     },
     async (request, reply) => {
       const { conversationId } = request.params;
-      const stream = conversationStream(conversationId);
       await conversations.mustExist(conversationId);
-      const { after = null, limit = LIST_LIMIT } = request.query;
-      if (request.method === 'HEAD' || !wantsEventStream(request.headers.accept)) {
-        const { items, lastSeq } = await store.events(stream, await cursorOf(stream, after), limit);
-        // The stored text itself: what is read back is what was delivered.
-        const json = items.map((item) => item.json).join(',');
-        return reply
-          .type('application/json; charset=utf-8')
-          .serializer(() => `{"items":[${json}],"lastSeq":${lastSeq}}`)
-          .send({ items, lastSeq });
-      }
-      const afterSeq = await cursorOf(stream, lastEventId(request.headers) ?? after);
-      const end = await store.lastSeq(stream);
-      if (afterSeq > end)
-        throw new HoldfastError('cursor_expired', 'This cursor is beyond the end of the log.', {
-          lastSeq: end,
-        });
-      reply.hijack();
-      for (const [name, value] of Object.entries(reply.getHeaders()))
-        if (value !== undefined) reply.raw.setHeader(name, value);
-      reply.raw.writeHead(200, {
-        'content-type': EVENT_STREAM,
-        'cache-control': 'no-cache, no-transform',
-        'x-accel-buffering': 'no',
-      });
-      const connection = openEventStream({
-        response: reply.raw,
-        feed,
-        stream,
-        afterSeq,
-        highWaterBytes: socketHighWaterBytes,
-      });
-      connections.add(connection);
-      reply.raw.once('close', () => connections.remove(connection));
-      return reply;
+      return answer(conversationStream(conversationId), request.query, request, reply);
+    },
+  );
+
+  app.get(
+    '/v1/tables/:tableId/events',
+    {
+      schema: { params: TableParams, ...schema },
+      config: { document: document("The table's log") },
+    },
+    async (request, reply) => {
+      const { tableId } = request.params;
+      await tables.facts(tableId);
+      return answer(tableStream(tableId), request.query, request, reply);
     },
   );
 

@@ -12,14 +12,14 @@ import {
 } from '../../contracts/http.ts';
 import { conversationStream } from '../../contracts/ids.ts';
 import type { Store } from '../../store/port.ts';
-import type { ConversationCommands } from '../commands.ts';
-import type { ProviderDirectory } from '../conversations.ts';
+import type { WorkflowCommands } from '../commands.ts';
 import type { Metrics } from '../metrics.ts';
+import type { ProviderDirectory } from '../provider-directory.ts';
 import type { Tickets } from '../security.ts';
 
 export type SystemRoutes = {
   store: Store;
-  commands: ConversationCommands;
+  commands: WorkflowCommands;
   providers: ProviderDirectory;
   metrics: Metrics;
   tickets: Tickets;

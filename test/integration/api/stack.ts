@@ -132,7 +132,11 @@ export class Stack {
     return this.#programs.get(role)?.stderr() ?? '';
   }
 
-  async call(method: 'GET' | 'POST', path: string, body?: unknown): Promise<Answer> {
+  async call(
+    method: 'GET' | 'POST' | 'PATCH' | 'DELETE',
+    path: string,
+    body?: unknown,
+  ): Promise<Answer> {
     const content = body === undefined ? undefined : JSON.stringify(body);
     const outgoing = httpRequest({
       host: '127.0.0.1',

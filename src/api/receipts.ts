@@ -1,0 +1,34 @@
+/** Receipts and refusals as the public surface shows them. */
+import { ERRORS, HoldfastError, type ErrorCode } from '../contracts/errors.ts';
+import type { ReceiptValue } from '../contracts/view.ts';
+import type { RequestRow } from '../store/port.ts';
+
+export function receiptOf(row: RequestRow): ReceiptValue {
+  return {
+    requestId: row.requestId,
+    status: row.status,
+    turnId: row.turnId,
+    conversationId: row.conversationId,
+    ...(row.position === undefined ? {} : { position: row.position }),
+    ...(row.code === undefined ? {} : { code: row.code }),
+  };
+}
+
+/** The error a rejected request is answered with, now and at every repeat. */
+export function rejection(row: RequestRow): HoldfastError {
+  const receipt = receiptOf(row);
+  return new HoldfastError(isErrorCode(row.code) ? row.code : 'internal', undefined, {
+    requestId: row.requestId,
+    conversationId: row.conversationId,
+    turnId: row.turnId,
+    receipt,
+  });
+}
+
+function isErrorCode(code: string | undefined): code is ErrorCode {
+  return code !== undefined && Object.hasOwn(ERRORS, code);
+}
+
+export function noConversation(): HoldfastError {
+  return new HoldfastError('not_found', 'There is no such conversation.');
+}
