@@ -61,6 +61,20 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
       return { run: retry, usage: retryUsage };
     },
   },
+  export: {
+    summary: 'write a conversation as JSON lines',
+    load: async () => {
+      const { exportConversation, exportUsage } = await import('./cli/transfer.ts');
+      return { run: exportConversation, usage: exportUsage };
+    },
+  },
+  import: {
+    summary: 'make a conversation of exported JSON lines',
+    load: async () => {
+      const { importConversation, importUsage } = await import('./cli/transfer.ts');
+      return { run: importConversation, usage: importUsage };
+    },
+  },
   doctor: {
     summary: 'check this machine and this installation',
     load: async () => {
