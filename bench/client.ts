@@ -1,4 +1,6 @@
 /** A chat client on one WebSocket, as plain as the protocol allows: what a measurement sees is what a client would. */
+import { randomUUID } from 'node:crypto';
+
 import type { Stack } from './stack.ts';
 import { Waiting } from './waiting.ts';
 
@@ -59,6 +61,20 @@ export class Client {
   close(): void {
     this.#socket.close();
   }
+}
+
+/** Sends, and resolves when the turn has ended and its conversation is free again. */
+export async function runTurn(
+  client: Client,
+  conversationId: string,
+  content: string,
+): Promise<void> {
+  const requestId = randomUUID();
+  const end = client.next((frame) => isEnd(frame, requestId));
+  const idle = client.next((frame) => isIdle(frame, conversationId));
+  client.send({ type: 'chat.send', conversationId, requestId, payload: { content } });
+  await end;
+  await idle;
 }
 
 /** The end of a turn, by its requestId. */

@@ -9,11 +9,12 @@ import { parseArgs } from 'node:util';
 
 import { type Figure, median, NEVER, printFigures } from './figures.ts';
 import { measureLatency } from './latency.ts';
+import { measureReaders } from './readers.ts';
 import { type Stack, startStack } from './stack.ts';
 import { measureSurvival } from './survival.ts';
 import { measureThroughput } from './throughput.ts';
 
-const PARTS = ['latency', 'throughput', 'memory', 'survival'] as const;
+const PARTS = ['latency', 'throughput', 'memory', 'survival', 'readers'] as const;
 type Part = (typeof PARTS)[number];
 
 const { values } = parseArgs({
@@ -31,7 +32,11 @@ const wanted = (part: Part): boolean => values.only.includes(part);
 
 const runs: Figure[][] = [];
 for (let run = 0; run < Number(values.runs); run += 1)
-  runs.push([...(await measureTogether()), ...(wanted('survival') ? await measureSurvival() : [])]);
+  runs.push([
+    ...(await measureTogether()),
+    ...(wanted('survival') ? await measureSurvival() : []),
+    ...(wanted('readers') ? await measureReaders() : []),
+  ]);
 printFigures(runs.length === 1 ? (runs[0] ?? []) : medians(runs));
 const faults = runs.flat().flatMap((figure) => figure.faults ?? []);
 for (const fault of faults) process.stderr.write(`FAULT ${fault}\n`);

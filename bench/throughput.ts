@@ -1,24 +1,13 @@
 /** How much goes through: a flood of one conversation, of twenty together; and what a turn costs Temporal. */
-import { randomUUID } from 'node:crypto';
-
 import { Client as TemporalClient, Connection } from '@temporalio/client';
 
 import { conversationWorkflowId } from '../src/contracts/ids.ts';
-import { Client, isEnd, isIdle } from './client.ts';
+import { Client, runTurn } from './client.ts';
 import type { Figure } from './figures.ts';
 import { newConversation, type Stack } from './stack.ts';
 
 /** Characters of text in one delta of the scripted provider's `flood`. */
 const FLOOD_DELTA_BYTES = 32;
-
-async function run(client: Client, conversationId: string, content: string): Promise<void> {
-  const requestId = randomUUID();
-  const end = client.next((frame) => isEnd(frame, requestId));
-  const idle = client.next((frame) => isIdle(frame, conversationId));
-  client.send({ type: 'chat.send', conversationId, requestId, payload: { content } });
-  await end;
-  await idle;
-}
 
 /** Provider deltas made durable and delivered, each second, from the first delivered to the last. */
 async function flood(
@@ -31,7 +20,7 @@ async function flood(
   for (let index = 0; index < streams; index += 1) {
     const conversationId = await newConversation(stack);
     await client.subscribe(conversationId);
-    await run(client, conversationId, '#script\nwords 1');
+    await runTurn(client, conversationId, '#script\nwords 1');
     conversations.push(conversationId);
   }
   let bytes = 0;
@@ -45,7 +34,7 @@ async function flood(
     bytes += String(frame.payload?.['text']).length;
     events += 1;
   };
-  await Promise.all(conversations.map((id) => run(client, id, `#script\nflood ${megabytes}`)));
+  await Promise.all(conversations.map((id) => runTurn(client, id, `#script\nflood ${megabytes}`)));
   client.onFrame = null;
   const seconds = (last - first) / 1_000;
   return { deltas: bytes / FLOOD_DELTA_BYTES / seconds, events: events / seconds };
@@ -83,7 +72,7 @@ async function measureHistory(stack: Stack, client: Client): Promise<Figure[]> {
   const temporal = new TemporalClient({ connection, namespace: stack.status.namespace });
   const conversationId = await newConversation(stack);
   await client.subscribe(conversationId);
-  await run(client, conversationId, '#script\nwords 1');
+  await runTurn(client, conversationId, '#script\nwords 1');
   const handle = temporal.workflow.getHandle(conversationWorkflowId(conversationId));
   const length = async (): Promise<number> => {
     // The last Workflow Task of a turn closes a moment after its last event is seen.
@@ -92,7 +81,7 @@ async function measureHistory(stack: Stack, client: Client): Promise<Figure[]> {
   };
   const cost = async (deltas: number): Promise<number> => {
     const before = await length();
-    await run(client, conversationId, `#script\nwords ${deltas}`);
+    await runTurn(client, conversationId, `#script\nwords ${deltas}`);
     return (await length()) - before;
   };
   const [few, many] = [await cost(10), await cost(10_000)];
