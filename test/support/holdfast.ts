@@ -41,7 +41,7 @@ const ANSWER_WITHIN_MS = 45_000;
 export type Answer = { status: number; headers: Record<string, unknown>; body: unknown };
 
 export type Call = {
-  method?: 'GET' | 'POST' | 'DELETE';
+  method?: 'GET' | 'POST' | 'PATCH' | 'DELETE';
   path: string;
   /** Sent as JSON; a string is sent as it is. */
   body?: unknown;

@@ -5,15 +5,27 @@ import { Client, Connection } from '@temporalio/client';
 import { DefaultLogger, Runtime, Worker } from '@temporalio/worker';
 
 import { ensureWorkflowBundle } from '../../scripts/bundle.ts';
-import { conversationStream, conversationWorkflowId } from '../../src/contracts/ids.ts';
+import type { ConversationSummaryValue } from '../../src/contracts/events.ts';
+import { conversationStream, tableStream } from '../../src/contracts/ids.ts';
+import { SIGNAL } from '../../src/contracts/names.ts';
 import type {
   ConversationViewValue,
   MessageViewValue,
+  TableWithActiveValue,
   TurnViewValue,
 } from '../../src/contracts/view.ts';
 import type { HttpClient } from './client.ts';
-import type { ConversationEvidence, LogEntry, ReplayEvidence, SignalEvidence } from './evidence.ts';
+import type {
+  ConversationEvidence,
+  LogEntry,
+  ReplayEvidence,
+  Reread,
+  SignalEvidence,
+  TableEvidence,
+} from './evidence.ts';
 import type { Watcher } from './watcher.ts';
+
+type Get = (path: string) => Promise<Record<string, unknown>>;
 
 export async function gatherConversation(parts: {
   conversationId: string;
@@ -23,17 +35,60 @@ export async function gatherConversation(parts: {
 }): Promise<ConversationEvidence> {
   const { conversationId, watcher, http, database } = parts;
   const stream = conversationStream(conversationId);
-  const floor = await watcher.store.replayFloor(stream);
-  const get = async (path: string): Promise<Record<string, unknown>> => {
-    const answer = await http.call({
-      method: 'GET',
-      path: `/v1/conversations/${conversationId}${path}`,
-      timeoutMs: 30_000,
-    });
-    if (answer?.status !== 200)
-      throw new Error(`GET ${path} of ${conversationId}: ${answer?.status}`);
+  const get = getter(http, `/v1/conversations/${conversationId}`);
+  const rereads = await readAgain(stream, watcher, get);
+  const view = (await get('')) as unknown as ConversationViewValue;
+  return {
+    conversationId,
+    log: watcher.log(stream),
+    rereads,
+    epochs: placesOf(database, stream),
+    view,
+    messages: await allMessages(get),
+    turns: await allTurns(get),
+  };
+}
+
+export async function gatherTable(parts: {
+  tableId: string;
+  watcher: Watcher;
+  http: HttpClient;
+  database: string;
+}): Promise<TableEvidence> {
+  const { tableId, watcher, http, database } = parts;
+  const stream = tableStream(tableId);
+  const get = getter(http, `/v1/tables/${tableId}`);
+  const rereads = await readAgain(stream, watcher, get);
+  const view = (await get('/view')) as unknown as TableWithActiveValue;
+  const list: ConversationSummaryValue[] = [];
+  for (let cursor: string | null = ''; cursor !== null;) {
+    const after = cursor === '' ? '' : `&cursor=${encodeURIComponent(cursor)}`;
+    // Small pages: where one ends, nothing may be lost or come twice.
+    const page = await get(`/conversations?archived=any&limit=3${after}`);
+    list.push(...(page['items'] as ConversationSummaryValue[]));
+    cursor = page['nextCursor'] as string | null;
+  }
+  return {
+    tableId,
+    log: watcher.log(stream),
+    rereads,
+    places: placesOf(database, stream),
+    view,
+    list,
+  };
+}
+
+function getter(http: HttpClient, base: string): Get {
+  return async (path) => {
+    const answer = await http.call({ method: 'GET', path: `${base}${path}`, timeoutMs: 30_000 });
+    if (answer?.status !== 200) throw new Error(`GET ${base}${path}: ${answer?.status}`);
     return answer.body;
   };
+}
+
+/** The log once more, as the API and as the store give it. */
+async function readAgain(stream: string, watcher: Watcher, get: Get): Promise<Reread[]> {
+  const floor = await watcher.store.replayFloor(stream);
   const byHttp: LogEntry[] = [];
   for (let after = floor; ;) {
     const page = await get(`/events?after=${after}`);
@@ -49,24 +104,13 @@ export async function gatherConversation(parts: {
     after = items.at(-1)?.seq ?? Infinity;
     if (after >= lastSeq) break;
   }
-  const view = (await get('')) as unknown as ConversationViewValue;
-  return {
-    conversationId,
-    log: watcher.log(conversationId),
-    rereads: [
-      { from: 'http', floor, entries: byHttp },
-      { from: 'store', floor, entries: byStore },
-    ],
-    epochs: epochsOf(database, stream),
-    view,
-    messages: await allMessages(get),
-    turns: await allTurns(get),
-  };
+  return [
+    { from: 'http', floor, entries: byHttp },
+    { from: 'store', floor, entries: byStore },
+  ];
 }
 
-async function allMessages(
-  get: (path: string) => Promise<Record<string, unknown>>,
-): Promise<MessageViewValue[]> {
+async function allMessages(get: Get): Promise<MessageViewValue[]> {
   const messages: MessageViewValue[] = [];
   for (let before: string | null = ''; before !== null;) {
     const page = await get(`/messages${before === '' ? '' : `?before=${before}`}`);
@@ -76,9 +120,7 @@ async function allMessages(
   return messages.toReversed();
 }
 
-async function allTurns(
-  get: (path: string) => Promise<Record<string, unknown>>,
-): Promise<TurnViewValue[]> {
+async function allTurns(get: Get): Promise<TurnViewValue[]> {
   const turns: TurnViewValue[] = [];
   for (let cursor: string | null = ''; cursor !== null;) {
     const page = await get(`/turns${cursor === '' ? '' : `?cursor=${encodeURIComponent(cursor)}`}`);
@@ -88,16 +130,20 @@ async function allTurns(
   return turns;
 }
 
-/** The port does not tell under which epoch an event was appended; the engine's own table does. */
-function epochsOf(database: string, stream: string): { seq: number; epoch: number | null }[] {
+/** The port does not tell under which epoch an event was appended, nor its place among all; the engine's own table does. */
+function placesOf(
+  database: string,
+  stream: string,
+): { seq: number; epoch: number | null; order: number }[] {
   const connection = new DatabaseSync(database, { readOnly: true });
   try {
     return connection
-      .prepare('SELECT seq, epoch FROM log WHERE stream = ? ORDER BY seq')
+      .prepare('SELECT seq, epoch, event FROM log WHERE stream = ? ORDER BY seq')
       .all(stream)
       .map((row) => ({
         seq: Number(row['seq']),
         epoch: row['epoch'] === null ? null : Number(row['epoch']),
+        order: Number(row['event']),
       }));
   } finally {
     connection.close();
@@ -108,23 +154,26 @@ function epochsOf(database: string, stream: string): { seq: number; epoch: numbe
 export async function gatherHistories(parts: {
   address: string;
   namespace: string;
-  conversationIds: readonly string[];
+  /** Of conversations and tables, with the conversation that each is of. */
+  workflows: readonly { workflowId: string; conversationId: string | null }[];
 }): Promise<{ signals: SignalEvidence[]; replays: ReplayEvidence[] }> {
-  const { address, namespace, conversationIds } = parts;
+  const { address, namespace, workflows } = parts;
   const connection = await Connection.connect({ address });
   const signals: SignalEvidence[] = [];
   const histories: { workflowId: string; history: object }[] = [];
   const counts = new Map<string, number>();
   try {
     const client = new Client({ connection, namespace });
-    for (const conversationId of conversationIds) {
-      const workflowId = conversationWorkflowId(conversationId);
+    for (const { workflowId, conversationId } of workflows) {
       // The newest run first, and each one names the one that it went on from.
       for (let runId: string | undefined; ;) {
         const history = await client.workflow.getHandle(workflowId, runId).fetchHistory();
         for (const event of history.events ?? []) {
           const { workflowExecutionSignaledEventAttributes: signaled, eventTime } = event;
-          if (signaled === undefined || signaled === null) continue;
+          // Those that are about a queued message carry its requestId, too.
+          const name = signaled?.signalName ?? '';
+          if (name !== SIGNAL.send && name !== SIGNAL.retry) continue;
+          if (signaled === undefined || signaled === null || conversationId === null) continue;
           const data = signaled.input?.payloads?.[0]?.data;
           const value = parse(
             data === undefined || data === null ? '' : Buffer.from(data).toString(),

@@ -4,63 +4,32 @@
  * It believes nothing that the engine says of itself: texts are worked out from the scripts (script.ts), the log is the
  * one that a watcher read while it grew, receipts are those that clients were told.
  */
-import type { Event, OutcomeName } from '../../src/contracts/events.ts';
-import { attemptKey, parseAttemptKey } from '../../src/contracts/ids.ts';
+import type { Event } from '../../src/contracts/events.ts';
+import { attemptKey, conversationStream, parseAttemptKey } from '../../src/contracts/ids.ts';
 import { CANCEL_GRACE_MS, QUEUE_LIMIT, TERM_GRACE_MS } from '../../src/contracts/limits.ts';
 import type { ConversationViewValue, MessageViewValue } from '../../src/contracts/view.ts';
 import { emptyView, foldEvents } from '../../src/domain/fold.ts';
-import type {
-  ClientRecord,
-  CommandRecord,
-  ConversationEvidence,
-  Evidence,
-  Fault,
-  LogEntry,
-  SpoolTurn,
-} from './evidence.ts';
+import {
+  at,
+  type Attempt,
+  CLOCK_SLACK_MS,
+  Court,
+  excerpt,
+  firstDifference,
+  type Known,
+  OUTCOME_OF,
+  type Place,
+  readLog,
+  streamOf,
+  type Verdict,
+  type Violation,
+} from './court.ts';
+import type { CommandRecord, Evidence, Fault, LogEntry, SpoolTurn } from './evidence.ts';
+import { checkActs, checkHistory, checkTold } from './history-rules.ts';
+import { checkQueue } from './queue-rules.ts';
 import { expectationOf } from './script.ts';
-
-/** Q1 and Q2 are torture's own names, for the silence clock (design.md section 6) and for a full disk. */
-export const INVARIANTS = [
-  'A1',
-  'A2',
-  'A3',
-  'L1',
-  'L2',
-  'L3',
-  'L4',
-  'L5',
-  'F1',
-  'F2',
-  'S1',
-  'C1',
-  'C2',
-  'P1',
-  'P2',
-  'P3',
-  'W1',
-  'W2',
-  'R1',
-  'Q1',
-  'Q2',
-] as const;
-export type Invariant = (typeof INVARIANTS)[number];
-
-export type Violation = {
-  invariant: Invariant;
-  what: string;
-  conversationId?: string;
-  turnId?: string;
-  seqs?: readonly number[];
-  /** Lines of the log around it, and what else shows it. */
-  excerpt: readonly string[];
-};
-
-export type Verdict = {
-  violations: readonly Violation[];
-  /** How many single facts were checked, by invariant. */
-  checked: ReadonlyMap<Invariant, number>;
-};
+import { checkClient, checkLog, checkRereads } from './stream-rules.ts';
+import { checkAlone, checkTable } from './table-rules.ts';
 
 /** Bounds of W2: twice what is allowed after a start. A run holds many sockets and adopts many spools, but no heap may grow. */
 const MOST_RESIDENT_MB: Readonly<Record<string, number>> = {
@@ -70,276 +39,42 @@ const MOST_RESIDENT_MB: Readonly<Record<string, number>> = {
   supervisor: 200,
 };
 const MOST_DESCRIPTORS = 600;
-/** Clocks of one machine, rounded to milliseconds. */
-const CLOCK_SLACK_MS = 50;
 /** An event's `at` is that of its commit: on a busy disk so much after the engine heard of it. */
 const COMMIT_MS = 1_000;
 /** From the first to the last step of a cancel that is ignored. */
 const LADDER_MS = CANCEL_GRACE_MS + TERM_GRACE_MS;
 
-const OUTCOME_OF: Readonly<Record<string, OutcomeName>> = {
-  'chat.done': 'completed',
-  'chat.error': 'failed',
-  'chat.cancelled': 'cancelled',
-  'chat.interrupted': 'interrupted',
-};
-/** Events that only a provider's output makes. */
-const OUTPUT = new Set([
-  'assistant.segment.started',
-  'assistant.segment.ended',
-  'assistant.segment.discarded',
-  'chat.delta',
-  'tool.start',
-  'tool.output',
-  'tool.end',
-  'approval.requested',
-  'chat.retrying',
-  'usage',
-]);
-
 export function check(evidence: Evidence): Verdict {
   const court = new Court();
-  for (const conversation of evidence.conversations) {
-    const known = readLog(conversation);
-    checkLog(court, known);
-    checkRereads(court, known);
+  const all = evidence.conversations.map((conversation) => readLog(conversation));
+  for (const known of all) {
+    const { conversationId, view } = known.evidence;
+    const stream = streamOf(known);
+    checkLog(court, stream);
+    checkRereads(court, stream);
     checkWaitForRoom(court, known, evidence);
     checkEpochs(court, known);
     checkAttempts(court, known, evidence);
     checkCommands(court, known, evidence);
+    checkQueue(court, known, evidence);
     checkTexts(court, known, evidence);
     checkTranscript(court, known);
+    checkHistory(court, known, evidence);
+    checkTold(court, known, evidence);
+    checkAlone(court, known, evidence);
     for (const client of evidence.clients)
-      if (client.conversationId === conversation.conversationId) checkClient(court, known, client);
-    checkView(court, known, conversation.view, 'the last snapshot');
+      if (client.stream === conversationStream(conversationId))
+        checkClient(court, stream, client, (entry) => {
+          if (entry.is === 'snapshot')
+            checkView(court, known, entry.view, `a snapshot of ${client.client}`);
+        });
+    checkView(court, known, view, 'the last snapshot');
   }
+  checkActs(court, all, evidence);
+  for (const table of evidence.tables) checkTable(court, table, all, evidence);
   checkProcesses(court, evidence);
   checkHealth(court, evidence);
   return { violations: court.violations, checked: court.checked };
-}
-
-class Court {
-  readonly violations: Violation[] = [];
-  readonly checked = new Map<Invariant, number>();
-
-  /** Counts one fact, and holds it against the engine when it is false. */
-  expect(
-    invariant: Invariant,
-    holds: boolean,
-    violation: () => Omit<Violation, 'invariant'>,
-  ): void {
-    this.checked.set(invariant, (this.checked.get(invariant) ?? 0) + 1);
-    if (!holds) this.violations.push({ invariant, ...violation() });
-  }
-}
-
-type Sign = { seq: number; atMs: number };
-
-/** An attempt as the log tells it. */
-type Attempt = {
-  turnId: string;
-  attempt: number;
-  requestId: string | null;
-  content: string;
-  startSeq: number;
-  startAtMs: number;
-  ends: { seq: number; type: string; cause: string | null; atMs: number }[];
-  lastOutput: { seq: number; type: string } | null;
-  segments: Map<string, { kind: string; text: string; end: string | null }>;
-  tools: string[];
-  cancelRequests: { seq: number; by: string; atMs: number }[];
-  /** The last event before the end, and before it was stopped, from which silence counts. */
-  lastSign: Sign;
-  /** The same as the custody before the last takeover had it, when nothing has come since but the takeover. */
-  signBeforeTakeover: Sign | null;
-  /** The first step by which its present custody stops it, and whether any has begun to. */
-  stoppingSeq: number | null;
-  stopped: boolean;
-  quiets: { seq: number; silentMs: number; processAlive: boolean }[];
-};
-
-type Known = {
-  evidence: ConversationEvidence;
-  events: readonly Event[];
-  bySeq: ReadonlyMap<number, string>;
-  attempts: ReadonlyMap<string, Attempt>;
-  contents: ReadonlyMap<string, string>;
-};
-
-function readLog(evidence: ConversationEvidence): Known {
-  const events = evidence.log.map(({ json }) => JSON.parse(json) as Event);
-  const bySeq = new Map(evidence.log.map(({ seq, json }) => [seq, json]));
-  const attempts = new Map<string, Attempt>();
-  const contents = new Map<string, string>();
-  for (const event of events) {
-    const { turnId } = event;
-    if (event.type === 'message.created' && turnId !== undefined)
-      contents.set(turnId, event.payload.content);
-    if (turnId === undefined) continue;
-    if (event.type === 'chat.started') {
-      const { attempt } = event.payload;
-      const key = attemptKey(turnId, attempt);
-      // A second start under one name would hide what follows the first.
-      if (!attempts.has(key))
-        attempts.set(key, {
-          turnId,
-          attempt,
-          requestId: event.requestId ?? null,
-          content: contents.get(turnId) ?? '',
-          startSeq: event.seq,
-          startAtMs: Date.parse(event.at),
-          ends: [],
-          lastOutput: null,
-          segments: new Map(),
-          tools: [],
-          cancelRequests: [],
-          lastSign: { seq: event.seq, atMs: Date.parse(event.at) },
-          signBeforeTakeover: null,
-          stoppingSeq: null,
-          stopped: false,
-          quiets: [],
-        });
-      continue;
-    }
-    if (event.attempt === undefined) continue;
-    const found = attempts.get(attemptKey(turnId, event.attempt));
-    if (found !== undefined) noteEvent(found, event);
-  }
-  return { evidence, events, bySeq, attempts, contents };
-}
-
-function noteEvent(attempt: Attempt, event: Event): void {
-  const { seq } = event;
-  const atMs = Date.parse(event.at);
-  if (OUTPUT.has(event.type)) attempt.lastOutput = { seq, type: event.type };
-  noteSilence(attempt, event, atMs);
-  switch (event.type) {
-    case 'assistant.segment.started':
-      attempt.segments.set(event.payload.messageId, {
-        kind: event.payload.kind,
-        text: '',
-        end: null,
-      });
-      return;
-    case 'chat.delta': {
-      const segment = attempt.segments.get(event.payload.messageId);
-      if (segment !== undefined) segment.text += event.payload.text;
-      return;
-    }
-    case 'assistant.segment.ended': {
-      const segment = attempt.segments.get(event.payload.messageId);
-      if (segment !== undefined) segment.end = event.payload.content;
-      return;
-    }
-    case 'assistant.segment.discarded':
-      attempt.segments.delete(event.payload.messageId);
-      return;
-    case 'tool.start':
-      attempt.tools.push(event.payload.name);
-      return;
-    case 'chat.cancelling':
-      if (event.payload.step === 'requested')
-        attempt.cancelRequests.push({ seq, by: event.payload.by ?? '', atMs });
-      return;
-    case 'chat.done':
-      attempt.ends.push({ seq, type: event.type, cause: null, atMs });
-      return;
-    case 'chat.error':
-      attempt.ends.push({ seq, type: event.type, cause: event.payload.code, atMs });
-      return;
-    case 'chat.cancelled':
-      attempt.ends.push({ seq, type: event.type, cause: event.payload.by, atMs });
-      return;
-    case 'chat.interrupted':
-      attempt.ends.push({ seq, type: event.type, cause: event.payload.cause, atMs });
-      return;
-    default:
-  }
-}
-
-function noteSilence(attempt: Attempt, event: Event, atMs: number): void {
-  const { seq } = event;
-  switch (event.type) {
-    case 'chat.quiet': {
-      const { silentMs, evidence } = event.payload;
-      const processAlive = evidence['processAlive'] === true && typeof evidence['pid'] === 'number';
-      attempt.quiets.push({ seq, silentMs, processAlive });
-      return;
-    }
-    case 'chat.cancelling':
-      if (event.payload.step === 'requested') return;
-      attempt.stoppingSeq ??= seq;
-      attempt.stopped = true;
-      return;
-    case 'chat.attached':
-      // What nobody has asked for is a stop of the engine's own, and the next custody goes on with it.
-      if (attempt.stopped && attempt.cancelRequests.length === 0) return;
-      // Else the clock begins anew.
-      attempt.stoppingSeq = null;
-      attempt.signBeforeTakeover ??= attempt.lastSign;
-      attempt.lastSign = { seq, atMs };
-      return;
-    default:
-      // Once it is being stopped its silence has been measured: what comes is how it ends.
-      if (attempt.stoppingSeq !== null || event.type in OUTCOME_OF) return;
-      if (event.type === 'notice' && event.payload.code === 'storage_full') return;
-  }
-  attempt.lastSign = { seq, atMs };
-  attempt.signBeforeTakeover = null;
-}
-
-/** The lines of the log around these seqs, shortened. */
-function excerpt(known: Known, seqs: readonly number[]): string[] {
-  const wanted = new Set(seqs.flatMap((seq) => [seq - 2, seq - 1, seq, seq + 1, seq + 2]));
-  return known.evidence.log
-    .filter(({ seq }) => wanted.has(seq))
-    .slice(0, 40)
-    .map(({ json }) => json.slice(0, 300));
-}
-
-function at(known: Known, seqs: readonly number[], turnId?: string) {
-  return {
-    conversationId: known.evidence.conversationId,
-    seqs,
-    excerpt: excerpt(known, seqs),
-    ...(turnId === undefined ? {} : { turnId }),
-  };
-}
-
-/** L1: the log itself. */
-function checkLog(court: Court, known: Known): void {
-  let due = 1;
-  for (const { seq, json } of known.evidence.log) {
-    const wanted = due;
-    court.expect('L1', seq === wanted, () => ({
-      what: `the log goes on with seq ${seq} where ${wanted} was due`,
-      ...at(known, [wanted, seq]),
-    }));
-    const inside = (JSON.parse(json) as Event).seq;
-    court.expect('L1', inside === seq, () => ({
-      what: `the event stored as ${seq} says it is ${inside}`,
-      ...at(known, [seq]),
-    }));
-    due = seq + 1;
-  }
-}
-
-/** L2: what was seen is still there, unchanged. */
-function checkRereads(court: Court, known: Known): void {
-  for (const { from, floor, entries } of known.evidence.rereads) {
-    const again = new Map(entries.map(({ seq, json }) => [seq, json]));
-    for (const { seq, json } of known.evidence.log) {
-      if (seq <= floor) continue;
-      const now = again.get(seq);
-      court.expect('L2', now === json, () => ({
-        what:
-          now === undefined
-            ? `event ${seq} is gone (${from})`
-            : `event ${seq} was changed (${from}), now: ${now.slice(0, 300)}`,
-        ...at(known, [seq]),
-      }));
-    }
-  }
 }
 
 /** Q2: an attempt that begins on a full disk waits until there is room, and says so once. */
@@ -480,7 +215,8 @@ function checkCancel(
   for (const { seq, by, atMs } of cancelRequests) {
     const willed = evidence.cancels.some(
       (cancel) =>
-        cancel.conversationId === known.evidence.conversationId &&
+        (cancel.conversationId === known.evidence.conversationId ||
+          (known.tableId !== null && cancel.tableId === known.tableId)) &&
         (cancel.turnId === null || cancel.turnId === turnId) &&
         cancel.sentAtMs <= atMs + CLOCK_SLACK_MS,
     );
@@ -652,16 +388,35 @@ function checkCommands(court: Court, known: Known, evidence: Evidence): void {
       what: `request ${requestId} was started ${starts.length} times`,
       ...at(known, starts),
     }));
-    const ended = starts.length > 0 || receipts[0]?.status === 'rejected';
-    const removed = known.events.some(
+    const removals = known.events.filter(
       (event) =>
         event.type === 'chat.cancelled' &&
         event.requestId === requestId &&
         event.attempt === undefined,
     );
-    court.expect('A1', ended || removed, () => ({
+    const taken = known.events.filter(
+      (event) => event.type === 'chat.steered' && event.requestId === requestId,
+    );
+    // A retry that is removed from the queue, or started, is one request as any other.
+    const fates = starts.length + removals.length + taken.length;
+    const rejected = receipts[0]?.status === 'rejected';
+    court.expect('A1', rejected || fates > 0, () => ({
       what: `request ${requestId} was queued, and never came to an end`,
       ...at(known, seqs),
+    }));
+    const told = [
+      ...(starts.length > 0 ? ['started'] : []),
+      ...removals.map(() => 'removed'),
+      ...taken.map(() => 'taken in by a running turn'),
+    ];
+    court.expect('A1', told.length <= (rejected ? 0 : 1), () => ({
+      what: `request ${requestId} has more than one fate: ${[...(rejected ? ['rejected'] : []), ...told].join(', ')}`,
+      ...at(known, [
+        ...seqs,
+        ...starts,
+        ...removals.map(({ seq }) => seq),
+        ...taken.map(({ seq }) => seq),
+      ]),
     }));
   }
   const commands = evidence.commands.filter((each) => each.conversationId === conversationId);
@@ -687,7 +442,7 @@ function checkRequest(
     excerpt: [
       ...said,
       ...excerpt(
-        known,
+        known.evidence.log,
         logged.map(({ seq }) => seq),
       ),
     ],
@@ -714,11 +469,11 @@ function checkRequest(
       ...evidenceOf(),
     }));
 
-  // Whose content was taken: the log says.
+  // Whose content was taken: the log says. While it waits it may be edited: as it was when it began to wait.
   const kept =
     receipt?.status === 'rejected' || receipt === undefined || asked[0]?.kind === 'retry'
       ? null
-      : (known.contents.get(receipt.turnId ?? '') ?? null);
+      : (queuedContent(known, requestId) ?? known.contents.get(receipt.turnId ?? '') ?? null);
   if (kept !== null)
     court.expect(
       'A2',
@@ -771,6 +526,16 @@ function checkRequest(
   }
 }
 
+/** Its content when it began to wait; null: it never did. */
+function queuedContent(known: Known, requestId: string): string | null {
+  for (const event of known.events) {
+    if (event.type !== 'queue.changed') continue;
+    const row = event.payload.queue.find((each) => each.requestId === requestId);
+    if (row !== undefined) return row.content;
+  }
+  return null;
+}
+
 /** A3, the other way round: of what was refused for want of room nothing was done, unless it was asked for again. */
 function checkRefusedForRoom(
   court: Court,
@@ -811,10 +576,14 @@ function checkWaited(
   answer: Extract<CommandRecord['answer'], { is: 'receipt' }>,
   evidenceOf: () => Pick<Violation, 'conversationId' | 'seqs' | 'excerpt'>,
 ): void {
-  const attempt = [...known.attempts.values()].find(
-    ({ requestId }) => requestId === asked.requestId,
+  const attempt = attemptOf(known, asked.requestId);
+  const isRemoved = known.events.some(
+    (event) =>
+      event.type === 'chat.cancelled' &&
+      event.requestId === asked.requestId &&
+      event.attempt === undefined,
   );
-  const outcome = OUTCOME_OF[attempt?.ends[0]?.type ?? ''];
+  const outcome = isRemoved ? 'cancelled' : OUTCOME_OF[attempt?.ends[0]?.type ?? ''];
   court.expect('A1', answer.outcome === outcome, () => ({
     what: `request ${asked.requestId} was told its turn ended ${answer.outcome}; the log says ${outcome}`,
     ...evidenceOf(),
@@ -825,6 +594,18 @@ function checkWaited(
     what: `request ${asked.requestId} was given another text than the log has: ${difference(text, answer.text ?? '')}`,
     ...evidenceOf(),
   }));
+}
+
+/** The attempt that a request began, or was taken in by. */
+function attemptOf(known: Known, requestId: string): Attempt | undefined {
+  const own = [...known.attempts.values()].find((each) => each.requestId === requestId);
+  if (own !== undefined) return own;
+  const taken = known.events.find(
+    (event) => event.type === 'chat.steered' && event.requestId === requestId,
+  );
+  return taken?.type === 'chat.steered'
+    ? known.attempts.get(attemptKey(taken.payload.turnId, taken.payload.attempt))
+    : undefined;
 }
 
 function expected(content: string): ReturnType<typeof expectationOf> | null {
@@ -849,10 +630,10 @@ function checkTexts(court: Court, known: Known, evidence: Evidence): void {
   for (const [key, attempt] of known.attempts) {
     const { turnId } = attempt;
     const end = attempt.ends[0];
-    const { text, reasoning } = textOf(attempt);
+    const { text: said, reasoning } = textOf(attempt);
+    const { text, quoted } = withoutQuotes(said, attempt.steered);
     const wanted = expected(attempt.content);
-    const where = (): Omit<Violation, 'invariant' | 'what'> =>
-      at(known, [attempt.startSeq, end?.seq ?? attempt.startSeq], turnId);
+    const where = (): Place => at(known, [attempt.startSeq, end?.seq ?? attempt.startSeq], turnId);
     if (wanted !== null) {
       const whole =
         end?.type === 'chat.done' || (end?.type === 'chat.error' && wanted.end === 'failed');
@@ -871,6 +652,10 @@ function checkTexts(court: Court, known: Known, evidence: Evidence): void {
         what: `attempt ${key} (${end?.type}): tools [${attempt.tools.join(' ')}], the script has [${wanted.tools.join(' ')}]`,
         ...where(),
       }));
+      court.expect('F2', !whole || quoted === attempt.steered.length, () => ({
+        what: `attempt ${key} (${end?.type}) quotes ${quoted} of the ${attempt.steered.length} messages that it has taken in`,
+        ...where(),
+      }));
       court.expect('F2', end?.type !== 'chat.done' || wanted.end === 'completed', () => ({
         what: `attempt ${key} is done, and its script ends otherwise: ${wanted.end}`,
         ...where(),
@@ -887,8 +672,22 @@ function checkTexts(court: Court, known: Known, evidence: Evidence): void {
           what: `segment ${messageId} was neither ended nor discarded before the end of attempt ${key}`,
           ...where(),
         }));
-    checkSpool(court, { key, text, reasoning, turns: spools.get(key) ?? [], where });
+    checkSpool(court, { key, text: said, reasoning, turns: spools.get(key) ?? [], where });
   }
+}
+
+/** The text without what the scripted provider says of each message that it takes in, once for each. */
+function withoutQuotes(said: string, steered: readonly string[]): { text: string; quoted: number } {
+  let text = said;
+  let quoted = 0;
+  for (const content of steered) {
+    const quote = `steered: ${content.trim().split('\n', 1)[0] ?? ''}\n`;
+    const place = text.indexOf(quote);
+    if (place === -1) continue;
+    text = text.slice(0, place) + text.slice(place + quote.length);
+    quoted += 1;
+  }
+  return { text, quoted };
 }
 
 function checkSpool(
@@ -898,7 +697,7 @@ function checkSpool(
     text: string;
     reasoning: string;
     turns: readonly SpoolTurn[];
-    where: () => Omit<Violation, 'invariant' | 'what'>;
+    where: () => Place;
   },
 ): void {
   const { key, text, reasoning, turns, where } = given;
@@ -965,54 +764,6 @@ function checkTranscript(court: Court, known: Known): void {
     );
 }
 
-/** L1, L3, L4: one client's history. */
-function checkClient(court: Court, known: Known, client: ClientRecord): void {
-  /** The seq after which it goes on; null: it waits for a snapshot. */
-  let cursor: number | null = null;
-  const where = (seq: number): Omit<Violation, 'invariant' | 'what'> => at(known, [seq]);
-  for (const entry of client.entries)
-    switch (entry.is) {
-      case 'subscribed':
-        cursor = entry.lastSeq;
-        break;
-      case 'reset':
-        cursor = null;
-        break;
-      case 'snapshot':
-        cursor = entry.view.lastSeq;
-        checkView(court, known, entry.view, `a snapshot of ${client.client}`);
-        break;
-      case 'caught-up': {
-        const seen = cursor;
-        // With what it had seen at that moment, or more: the log grows meanwhile.
-        court.expect('L1', seen !== null && seen >= entry.seq, () => ({
-          what: `${client.client} was told it had caught up with ${entry.seq}, and was at ${seen}`,
-          ...where(entry.seq),
-        }));
-        break;
-      }
-      case 'event': {
-        const before = cursor;
-        court.expect('L1', before !== null && entry.seq === before + 1, () => ({
-          what: `${client.client} was given seq ${entry.seq} after ${before}`,
-          ...where(entry.seq),
-        }));
-        cursor = entry.seq;
-        const logged = known.bySeq.get(entry.seq);
-        court.expect('L3', logged === entry.json, () => ({
-          what:
-            logged === undefined
-              ? `${client.client} was given an event that is not in the log: ${entry.json.slice(0, 300)}`
-              : `${client.client} was given another event ${entry.seq}: ${entry.json.slice(0, 300)}`,
-          ...where(entry.seq),
-        }));
-        break;
-      }
-      case 'closed':
-        break;
-    }
-}
-
 /** L4: a snapshot is the log folded up to it, and with the rest folded onto it the whole log folded. */
 function checkView(court: Court, known: Known, view: ConversationViewValue, whose: string): void {
   const { conversationId } = known.evidence;
@@ -1047,27 +798,6 @@ function comparable(view: ConversationViewValue, pageLength: number): object {
   const { messages, hasOlder: _, ...rest } = view;
   const newest: MessageViewValue[] = pageLength === 0 ? [] : messages.slice(-pageLength);
   return { ...rest, messages: newest };
-}
-
-/** A path at which two values differ, or null. Absent and undefined are the same. */
-export function firstDifference(got: unknown, wanted: unknown, path = ''): string | null {
-  if (Object.is(got, wanted)) return null;
-  if (typeof got !== 'object' || typeof wanted !== 'object' || got === null || wanted === null)
-    return `${path || 'it'} is ${short(got)}, not ${short(wanted)}`;
-  const keys = new Set([...Object.keys(got), ...Object.keys(wanted)]);
-  for (const key of keys) {
-    const differs = firstDifference(
-      Reflect.get(got, key) as unknown,
-      Reflect.get(wanted, key) as unknown,
-      `${path}/${key}`,
-    );
-    if (differs !== null) return differs;
-  }
-  return null;
-}
-
-function short(value: unknown): string {
-  return (JSON.stringify(value) ?? 'absent').slice(0, 200);
 }
 
 /** P1-P3: what was left, what was hit, what went on writing. */

@@ -1,6 +1,13 @@
 /** Recording clients: what a careful user's program would do, and a record of everything it was told. */
-import type { ConversationViewValue } from '../../src/contracts/view.ts';
-import type { ClientEntry, ClientRecord, CommandAnswer, ToldReceipt } from './evidence.ts';
+import { conversationStream, tableStream } from '../../src/contracts/ids.ts';
+import type { ConversationViewValue, TableViewValue } from '../../src/contracts/view.ts';
+import type {
+  ActRecord,
+  ClientEntry,
+  ClientRecord,
+  CommandAnswer,
+  ToldReceipt,
+} from './evidence.ts';
 
 /** Where the API is now: a supervisor that was killed comes back on other ports. */
 export type Address = () => { api: string; token: string } | null;
@@ -9,8 +16,8 @@ export type Address = () => { api: string; token: string } | null;
 export class Texts {
   readonly #first = new Map<string, string>();
 
-  keep(conversationId: string, seq: number, json: string): string {
-    const key = `${conversationId} ${seq}`;
+  keep(stream: string, seq: number, json: string): string {
+    const key = `${stream} ${seq}`;
     const first = this.#first.get(key);
     if (first === undefined) {
       this.#first.set(key, json);
@@ -23,6 +30,7 @@ export class Texts {
 type Frame = {
   type: string;
   conversationId?: string;
+  tableId?: string;
   requestId?: string;
   turnId?: string;
   seq?: number;
@@ -34,20 +42,42 @@ const OPEN_WITHIN_MS = 5_000;
 
 const unknown = (why: string): CommandAnswer => ({ is: 'unknown', why });
 
-/** Reads a conversation by WebSocket, and sends on it. */
+/** What a client's socket is for. `active`: the table's active conversation comes along. */
+export type Subject = { conversationId: string } | { tableId: string; active: boolean };
+
+/** What one socket is given of one stream. */
+type Following = { record: ClientRecord & { entries: ClientEntry[] }; lastSeq: number | null };
+
+/** Reads a conversation, or a table, by WebSocket, and sends on it. */
 export class SocketClient {
-  readonly record: ClientRecord & { entries: ClientEntry[] };
+  readonly #client: string;
+  readonly #subject: Subject;
   readonly #address: Address;
   readonly #texts: Texts;
+  readonly #onRecord: (record: ClientRecord) => void;
+  /** By stream: its own first, and those that come along. */
+  readonly #following = new Map<string, Following>();
+  readonly #own: Following;
   readonly #waiting = new Map<string, (answer: CommandAnswer) => void>();
   #socket: WebSocket | null = null;
-  #lastSeq: number | null = null;
   #closed = false;
 
-  constructor(parts: { client: string; conversationId: string; address: Address; texts: Texts }) {
-    this.record = { client: parts.client, conversationId: parts.conversationId, entries: [] };
+  /** `onRecord` is given each record once, when it begins. `after`: it has seen everything up to there elsewhere. */
+  constructor(parts: {
+    client: string;
+    subject: Subject;
+    address: Address;
+    texts: Texts;
+    onRecord: (record: ClientRecord) => void;
+    after?: number;
+  }) {
+    this.#client = parts.client;
+    this.#subject = parts.subject;
     this.#address = parts.address;
     this.#texts = parts.texts;
+    this.#onRecord = parts.onRecord;
+    this.#own = this.#follow(streamOf(parts.subject));
+    this.#own.lastSeq = parts.after ?? null;
   }
 
   get isOpen(): boolean {
@@ -59,7 +89,7 @@ export class SocketClient {
     const address = this.#address();
     if (address === null || this.#closed) return false;
     this.drop();
-    if (forgetful) this.#lastSeq = null;
+    if (forgetful) this.#own.lastSeq = null;
     const socket = new WebSocket(`${address.api.replace('http', 'ws')}/v1/ws`, [
       'holdfast.v1',
       `holdfast.token.${address.token}`,
@@ -85,12 +115,18 @@ export class SocketClient {
       socket.close();
       return false;
     }
-    this.record.entries.push({ is: 'subscribed', lastSeq: this.#lastSeq });
-    this.#send({
-      type: 'chat.subscribe',
-      conversationId: this.record.conversationId,
-      payload: { lastSeq: this.#lastSeq },
-    });
+    const { record, lastSeq } = this.#own;
+    record.entries.push({ is: 'subscribed', lastSeq });
+    const subject = this.#subject;
+    this.#send(
+      'tableId' in subject
+        ? {
+            type: 'table.subscribe',
+            tableId: subject.tableId,
+            payload: { lastSeq, active: subject.active },
+          }
+        : { type: 'chat.subscribe', ...subject, payload: { lastSeq } },
+    );
     return true;
   }
 
@@ -131,41 +167,74 @@ export class SocketClient {
 
   #lost(code: number): void {
     if (this.#socket?.readyState !== WebSocket.CONNECTING)
-      this.record.entries.push({ is: 'closed', code });
+      for (const { record } of this.#following.values())
+        record.entries.push({ is: 'closed', code });
     this.#socket = null;
     for (const tell of this.#waiting.values()) tell(unknown(`the socket closed with ${code}`));
     this.#waiting.clear();
   }
 
+  #follow(stream: string): Following {
+    const known = this.#following.get(stream);
+    if (known !== undefined) return known;
+    const following: Following = {
+      record: { client: this.#client, stream, entries: [] },
+      lastSeq: null,
+    };
+    this.#following.set(stream, following);
+    this.#onRecord(following.record);
+    return following;
+  }
+
   #receive(frame: Frame, text: string): void {
-    const { entries, conversationId } = this.record;
-    const { seq } = frame;
-    if (seq !== undefined) {
-      entries.push({ is: 'event', seq, json: this.#texts.keep(conversationId, seq, text) });
-      this.#lastSeq = seq;
+    const { seq, tableId, conversationId } = frame;
+    // An event of a table's stream may name a conversation, too.
+    const stream =
+      tableId !== undefined
+        ? tableStream(tableId)
+        : conversationId === undefined
+          ? null
+          : conversationStream(conversationId);
+    if (seq !== undefined && stream !== null) {
+      const following = this.#follow(stream);
+      following.record.entries.push({
+        is: 'event',
+        seq,
+        json: this.#texts.keep(stream, seq, text),
+      });
+      following.lastSeq = seq;
       return;
     }
     switch (frame.type) {
       case 'snapshot': {
-        const view = frame.payload as unknown as ConversationViewValue;
-        entries.push({ is: 'snapshot', view });
-        this.#lastSeq = view.lastSeq;
+        if (stream === null) return;
+        const following = this.#follow(stream);
+        const { entries } = following.record;
+        const payload: unknown = frame.payload;
+        if (tableId === undefined)
+          entries.push({ is: 'snapshot', view: payload as ConversationViewValue });
+        else entries.push({ is: 'table', view: payload as TableViewValue });
+        following.lastSeq = (payload as { lastSeq: number }).lastSeq;
         return;
       }
       case 'reset':
-        entries.push({ is: 'reset' });
+        if (stream !== null) this.#follow(stream).record.entries.push({ is: 'reset' });
         return;
-      case 'caught-up':
-        entries.push({ is: 'caught-up', seq: Number(frame.payload?.['seq']) });
+      case 'caught-up': {
+        const caughtUpWith = Number(frame.payload?.['seq']);
+        if (stream !== null)
+          this.#follow(stream).record.entries.push({ is: 'caught-up', seq: caughtUpWith });
         return;
+      }
       case 'chat.accepted':
       case 'ok': {
         const receipt = frame.payload?.['receipt'] as ToldReceipt | undefined;
+        const isAccepted = frame.type === 'chat.accepted' || frame.payload?.['accepted'] === true;
         this.#tell(
           frame,
-          receipt === undefined
-            ? { is: 'accepted' }
-            : { is: 'receipt', receipt: receiptOf(receipt) },
+          receipt !== undefined
+            ? { is: 'receipt', receipt: receiptOf(receipt) }
+            : { is: isAccepted ? 'accepted' : 'done' },
         );
         return;
       }
@@ -195,6 +264,28 @@ function refusal(code: string, body: Record<string, unknown> | undefined): Comma
     : { is: 'receipt', receipt: receiptOf(receipt) };
 }
 
+function streamOf(subject: Subject): string {
+  return 'tableId' in subject
+    ? tableStream(subject.tableId)
+    : conversationStream(subject.conversationId);
+}
+
+/** What a socket was told of something that has no receipt. */
+export function actAnswer(answer: CommandAnswer): ActRecord['answer'] {
+  switch (answer.is) {
+    case 'done':
+    case 'receipt':
+      return { is: 'done' };
+    case 'accepted':
+      return { is: 'unknown', why: 'accepted' };
+    case 'no-room':
+      return { is: 'refused', code: 'storage_full' };
+    case 'refused':
+    case 'unknown':
+      return answer;
+  }
+}
+
 function receiptOf({ status, turnId, position, code }: ToldReceipt): ToldReceipt {
   return {
     status,
@@ -214,7 +305,7 @@ export class HttpClient {
 
   /** Null: nobody answered. */
   async call(request: {
-    method: 'GET' | 'POST';
+    method: 'GET' | 'POST' | 'PATCH' | 'DELETE';
     path: string;
     body?: object;
     timeoutMs?: number;
@@ -261,6 +352,21 @@ export class HttpClient {
     return refusal(String(body['code']), body);
   }
 
+  /** Something without a requestId. */
+  async act(request: {
+    method: 'POST' | 'PATCH' | 'DELETE';
+    path: string;
+    body?: object;
+  }): Promise<ActRecord['answer']> {
+    const answer = await this.call(request);
+    if (answer === null) return { is: 'unknown', why: 'no answer' };
+    const { status, body } = answer;
+    if (status === 200) return { is: 'done' };
+    if (status === 202) return { is: 'unknown', why: 'accepted' };
+    const code = String(body['code']);
+    return UNDECIDED.has(code) ? { is: 'unknown', why: code } : { is: 'refused', code };
+  }
+
   /** Reads the log as Server-Sent Events for a while. */
   async stream(request: {
     client: string;
@@ -272,7 +378,8 @@ export class HttpClient {
     const entries: ClientEntry[] = [];
     const { client, conversationId, afterSeq, forMs, texts } = request;
     const address = this.#address();
-    const record = { client, conversationId, entries };
+    const stream = conversationStream(conversationId);
+    const record = { client, stream, entries };
     if (address === null) return record;
     try {
       const answer = await fetch(`${address.api}/v1/conversations/${conversationId}/events`, {
@@ -297,7 +404,7 @@ export class HttpClient {
           const json = valueOf('data');
           const seq = Number(valueOf('id'));
           if (json === undefined || !Number.isInteger(seq)) continue;
-          entries.push({ is: 'event', seq, json: texts.keep(conversationId, seq, json) });
+          entries.push({ is: 'event', seq, json: texts.keep(stream, seq, json) });
         }
       }
     } catch {

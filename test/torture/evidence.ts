@@ -1,25 +1,44 @@
 /** What a run leaves behind for the checker: plain data, recorded by clients, by a watcher of the store and by audits. */
+import type { ConversationSummaryValue } from '../../src/contracts/events.ts';
+import type { WhenBusyName } from '../../src/contracts/signals.ts';
 import type {
   ConversationViewValue,
   MessageViewValue,
+  TableViewValue,
+  TableWithActiveValue,
   TurnViewValue,
 } from '../../src/contracts/view.ts';
 
 export type LogEntry = { seq: number; json: string };
 
+/** The log read once more at the end; what is below `floor` may have been compacted. */
+export type Reread = { from: 'store' | 'http'; floor: number; entries: readonly LogEntry[] };
+
 export type ConversationEvidence = {
   conversationId: string;
   /** Each event as it was first seen in the store. */
   log: readonly LogEntry[];
-  /** The log read once more at the end; what is below `floor` may have been compacted. */
-  rereads: readonly { from: 'store' | 'http'; floor: number; entries: readonly LogEntry[] }[];
-  /** The epoch under which each event was appended; null: not by custody. */
-  epochs: readonly { seq: number; epoch: number | null }[];
+  rereads: readonly Reread[];
+  /** Under which epoch each event was appended (null: not by custody), and its place among the events of all streams. */
+  epochs: readonly { seq: number; epoch: number | null; order: number }[];
   /** The last snapshot. */
   view: ConversationViewValue;
   /** The whole transcript, oldest first. */
   messages: readonly MessageViewValue[];
   turns: readonly TurnViewValue[];
+};
+
+export type TableEvidence = {
+  tableId: string;
+  /** Its stream, as {@link ConversationEvidence}'s log. */
+  log: readonly LogEntry[];
+  rereads: readonly Reread[];
+  /** Each event's place among the events of all streams. */
+  places: readonly { seq: number; order: number }[];
+  /** The last answer of the one call. */
+  view: TableWithActiveValue;
+  /** The last whole list, archived ones too. */
+  list: readonly ConversationSummaryValue[];
 };
 
 /** A receipt, as far as it was told. */
@@ -35,6 +54,8 @@ export type CommandAnswer =
   | { is: 'receipt'; receipt: ToldReceipt; outcome?: string; text?: string }
   /** 202, `chat.accepted`: it is durable. */
   | { is: 'accepted' }
+  /** What has no receipt has been recorded. */
+  | { is: 'done' }
   /** It will never be done. */
   | { is: 'refused'; code: string }
   /** 503 `storage_full`: nothing of it was accepted; sent again it may be. */
@@ -48,26 +69,67 @@ export type CommandRecord = {
   requestId: string;
   /** The prompt, or the turn of a retry. */
   content: string;
+  whenBusy?: WhenBusyName;
+  /** The message that it replaces. */
+  replaces?: string;
   sentAtMs: number;
   answeredAtMs: number;
   answer: CommandAnswer;
 };
 
-/** A cancel, or a send that interrupts: what may end a turn by a client's will. */
-export type CancelRecord = { conversationId: string; sentAtMs: number; turnId: string | null };
+/** What a client asked for that has no requestId of its own. `requestId`: of the queued message that it is about. */
+export type Act =
+  | { do: 'edit'; requestId: string; content: string }
+  | { do: 'move'; requestId: string; position: number }
+  | { do: 'promote'; requestId: string }
+  | { do: 'remove'; requestId: string }
+  | { do: 'hold' }
+  | { do: 'release' }
+  | { do: 'cancel-and-hold' }
+  | { do: 'rename'; title: string }
+  | { do: 'archive'; archived: boolean }
+  | { do: 'rollback'; messageId: string | null }
+  | { do: 'fork'; forkId: string; messageId: string | null }
+  /** Of a table: `conversationId` is the one that becomes active. */
+  | { do: 'new-chat' }
+  | { do: 'activate'; whenBusy: 'queue' | 'reject' | 'interrupt' };
+
+export type ActRecord = {
+  act: Act;
+  conversationId: string;
+  /** The table that the conversation is of. */
+  tableId: string | null;
+  sentAtMs: number;
+  answeredAtMs: number;
+  /** `done`: it is recorded. `refused`: it never will be. Else it may be, or become so. */
+  answer: { is: 'done' } | { is: 'refused'; code: string } | { is: 'unknown'; why: string };
+};
+
+/**
+ * What may end a turn by a client's will: a cancel, and whatever goes before what runs. With a table: the turn that runs
+ * there, of whichever conversation.
+ */
+export type CancelRecord = {
+  conversationId: string;
+  tableId?: string | null;
+  sentAtMs: number;
+  turnId: string | null;
+};
 
 export type ClientEntry =
   /** It asked for everything after `lastSeq`; null: for a snapshot. */
   | { is: 'subscribed'; lastSeq: number | null }
   | { is: 'event'; seq: number; json: string }
   | { is: 'snapshot'; view: ConversationViewValue }
+  | { is: 'table'; view: TableViewValue }
   | { is: 'reset' }
   | { is: 'caught-up'; seq: number }
   | { is: 'closed'; code: number };
 
 export type ClientRecord = {
   client: string;
-  conversationId: string;
+  /** `conversationStream(id)` or `tableStream(id)`. */
+  stream: string;
   entries: readonly ClientEntry[];
 };
 
@@ -88,6 +150,10 @@ export type SpoolTurn = {
   reasoning: string;
   /** The provider's own end. */
   end: string | null;
+  /** The provider's own session in which it ran. */
+  sessionId: string | null;
+  /** What it was told of before, beside its prompt. */
+  history: string | null;
 };
 
 export type Fault = {
@@ -130,6 +196,14 @@ export const CONVERSATION_PHASES = [
   'cancelling',
   'queued-behind',
   'ending',
+  // Something waits and is kept from starting.
+  'held',
+  // Something waits here, and the table's slot is elsewhere or occupied.
+  'waiting-for-slot',
+  // A turn runs in a conversation that is no longer its table's active one.
+  'giving-way',
+  // A message is offered to the running turn.
+  'steering',
 ] as const;
 export type ConversationPhase = (typeof CONVERSATION_PHASES)[number];
 
@@ -139,13 +213,16 @@ export type ProcessEvidence = { pid: number; mark: string | null; command: strin
 /** The largest figures that were seen of one role. */
 export type RoleUse = { role: string; residentMb: number; descriptors: number };
 
+/** A send or a retry, as Temporal has it. */
 export type SignalEvidence = { conversationId: string; requestId: string; atMs: number };
 
 export type ReplayEvidence = { workflowId: string; events: number; error: string | null };
 
 export type Evidence = {
   conversations: readonly ConversationEvidence[];
+  tables: readonly TableEvidence[];
   commands: readonly CommandRecord[];
+  acts: readonly ActRecord[];
   cancels: readonly CancelRecord[];
   clients: readonly ClientRecord[];
   /** Those of one spool in the order in which they were begun. */

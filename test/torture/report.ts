@@ -1,6 +1,7 @@
 /** What a run says of itself, as text. */
-import { INVARIANTS, type Verdict } from './checker.ts';
+import { INVARIANTS, type Verdict } from './court.ts';
 import {
+  type Act,
   CONVERSATION_PHASES,
   type Evidence,
   type Fault,
@@ -61,6 +62,32 @@ export function metCounts({ conversations, commands }: Evidence): string {
     `Full disk: ${refused} requests refused, ` +
     `${count('"type":"notice"', '"code":"storage_full"')} attempts waited.`
   );
+}
+
+/** How often the situations of tables, queues and histories were really met. */
+export function tableCounts({ conversations, tables, acts, faults }: Evidence): string {
+  const lines = [...conversations, ...tables].flatMap(({ log }) => log.map(({ json }) => json));
+  const count = (...signs: string[]): number =>
+    lines.filter((json) => signs.every((sign) => json.includes(sign))).length;
+  const done = (what: Act['do']): number =>
+    acts.filter(({ act, answer }) => act.do === what && answer.is === 'done').length;
+  const moves = ['created', 'user', 'send', 'queue'].map(
+    (reason) => `${reason} ${count('"type":"conversation.activated"', `"reason":"${reason}"`)}`,
+  );
+  const stopped = ['user', 'new-chat', 'interrupt', 'promote'].map(
+    (by) => `${by} ${count('"type":"chat.cancelling"', '"step":"requested"', `"by":"${by}"`)}`,
+  );
+  const changed = (
+    ['edit', 'move', 'promote', 'remove', 'hold', 'release', 'cancel-and-hold'] as const
+  ).map((what) => `${what} ${done(what)}`);
+  const cut = (by: string): number => count('"type":"history.cut"', `"by":"${by}"`);
+  const givingWay = faults.filter(({ state }) => state === 'giving-way').length;
+  return [
+    `Tables: ${tables.length}, the slot moved ${count('"type":"conversation.activated"')} times (${moves.join(', ')}); ${givingWay} faults were aimed at one that gave way`,
+    `Cancels: ${stopped.join(', ')}`,
+    `Queues: ${changed.join(', ')}; ${count('"type":"chat.steered"')} messages taken in by a running turn, ${count('"code":"steer_queued"')} not`,
+    `Histories: ${cut('rollback')} rollbacks, ${cut('edit')} edits, ${done('fork')} forks, ${count('"type":"message.copied"')} rows copied, ${done('rename')} renames, ${done('archive')} archived or brought back`,
+  ].join('\n');
 }
 
 export function invariantCounts(verdict: Verdict): string {

@@ -78,7 +78,10 @@ export class SpoolKeeper {
   }
 }
 
-type RecordedBegin = { upSeconds?: number; call?: { type: string; attemptKey: string } };
+type RecordedBegin = {
+  upSeconds?: number;
+  call?: { type: string; attemptKey: string; history?: string };
+};
 
 /** The attempts of one spool, read from the provider's own lines. */
 export function readSpool(parts: {
@@ -105,6 +108,8 @@ export function readSpool(parts: {
       text: '',
       reasoning: '',
       end: null,
+      sessionId: null,
+      history: null,
       blocks: new Map<string, { kind: string; text: string }>(),
     };
     turns.set(attemptKey, turn);
@@ -116,6 +121,7 @@ export function readSpool(parts: {
     if (entry?.call?.type !== 'begin') continue;
     const turn = turnOf(entry.call.attemptKey);
     turn.begins += 1;
+    turn.history = entry.call.history ?? null;
     if (entry.upSeconds !== undefined)
       turn.begunAtMs ??= Math.round(bootedAtMs + entry.upSeconds * 1_000);
   }
@@ -123,10 +129,11 @@ export function readSpool(parts: {
   for (const line of parts.output) {
     const said = parse(line) as Record<string, string> | null;
     if (said === null) continue;
-    const { type = '', turn = '', block = '', text = '', outcome = '' } = said;
+    const { type = '', turn = '', block = '', text = '', outcome = '', sessionId } = said;
     if (type === 'session') {
       current = turnOf(turn);
       current.sessions += 1;
+      current.sessionId = sessionId ?? null;
     } else if (type === 'end') {
       turnOf(turn).end = outcome;
       current = null;

@@ -11,24 +11,41 @@ import { cpus, loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 
-import { attemptKey, conversationWorkflowId } from '../../src/contracts/ids.ts';
+import {
+  attemptKey,
+  conversationStream,
+  conversationWorkflowId,
+  tableStream,
+  tableWorkflowId,
+} from '../../src/contracts/ids.ts';
 import { findTemporalBinary } from '../support/temporal-server.ts';
 import { Actor, isSettled, type Recorder } from './actor.ts';
-import { gatherConversation, gatherHistories } from './audit.ts';
-import { check, type Verdict } from './checker.ts';
+import { gatherConversation, gatherHistories, gatherTable } from './audit.ts';
+import { check } from './checker.ts';
 import { HttpClient, Texts } from './client.ts';
+import type { Verdict } from './court.ts';
 import type { Evidence, Fault, FaultKind, RoleUse } from './evidence.ts';
 import { Injector, pause } from './faults.ts';
 import { Random } from './random.ts';
-import { faultCounts, faultTable, invariantCounts, metCounts, violationText } from './report.ts';
+import {
+  faultCounts,
+  faultTable,
+  invariantCounts,
+  metCounts,
+  tableCounts,
+  violationText,
+} from './report.ts';
 import { SpoolKeeper } from './spools.ts';
 import { SESSION_IDLE_MS, SILENCE, Stack } from './stack.ts';
-import { type Live, Watcher } from './watcher.ts';
+import { isHeld, type Live, Watcher } from './watcher.ts';
 
 export type TortureOptions = {
   seed: string;
   minutes: number;
+  /** Conversations that stand alone, at once. */
   conversations: number;
+  /** Tables with several conversations each. */
+  tables: number;
   /** Between two faults. */
   pauseMs: { least: number; most: number };
   environment: Readonly<Record<string, string | undefined>>;
@@ -60,7 +77,9 @@ const SPOOLS_LEFT = 20 + 24;
 
 export async function torture(options: TortureOptions): Promise<TortureResult> {
   const { seed, minutes, say, signal } = options;
-  say(`torture: seed ${seed}, ${minutes} minutes, ${options.conversations} conversations at once`);
+  say(
+    `torture: seed ${seed}, ${minutes} minutes, ${options.conversations} conversations alone and ${options.tables} tables at once`,
+  );
   const folder = mkdtempSync(join(tmpdir(), 'holdfast-torture-'));
   const stack = new Stack({ folder, environment: options.environment });
   const ours = new Set<string>();
@@ -94,7 +113,7 @@ class Run {
   readonly #ours: Set<string>;
   readonly #texts = new Texts();
   readonly #use = new Map<string, RoleUse>();
-  readonly #recorder: Recorder = { commands: [], cancels: [], clients: [] };
+  readonly #recorder: Recorder = { commands: [], acts: [], cancels: [], clients: [] };
 
   constructor(parts: { options: TortureOptions; folder: string; stack: Stack; ours: Set<string> }) {
     this.#options = parts.options;
@@ -104,7 +123,7 @@ class Run {
   }
 
   async run(): Promise<Omit<TortureResult, 'folder'>> {
-    const { seed, conversations, minutes, pauseMs, say, signal } = this.#options;
+    const { seed, conversations, tables, minutes, pauseMs, say, signal } = this.#options;
     const stack = this.#stack;
     stack.start();
     await orAborted(stack.ready(), signal);
@@ -118,18 +137,20 @@ class Run {
       if (turn !== null) this.#ours.add(turn.turnId);
     });
     const random = new Random(seed);
-    const actors = Array.from(
-      { length: conversations },
-      (_, index) =>
-        new Actor({
-          name: `c${index + 1}`,
-          random: random.fork(`actor ${index}`),
-          watcher,
-          address: () => stack.address(),
-          texts: this.#texts,
-          recorder: this.#recorder,
-        }),
-    );
+    const newActor = (place: 'alone' | 'table', index: number): Actor =>
+      new Actor({
+        name: `${place === 'alone' ? 'c' : 't'}${index + 1}`,
+        place,
+        random: random.fork(`${place} ${index}`),
+        watcher,
+        address: () => stack.address(),
+        texts: this.#texts,
+        recorder: this.#recorder,
+      });
+    const actors = [
+      ...Array.from({ length: conversations }, (_, index) => newActor('alone', index)),
+      ...Array.from({ length: tables }, (_, index) => newActor('table', index)),
+    ];
     const injector = new Injector({ stack, watcher, random: random.fork('faults'), pauseMs });
     const finished = new AbortController();
     const measuring = setInterval(() => this.#measure(), MEASURE_EVERY_MS);
@@ -235,7 +256,8 @@ class Run {
       const { conversationId, turn, queue, approvals, ending, lastSeq, lastEventMs } = live;
       lines.push(
         `conversation ${conversationId}: ${live.state}, seq ${lastSeq}, last event ${Date.now() - lastEventMs} ms ago, ` +
-          `turn ${turn?.key ?? 'none'}${ending ? ' (ended, not settled)' : ''}, queue ${queue.length}, approvals ${approvals.size}`,
+          `turn ${turn?.key ?? 'none'}${ending ? ' (ended, not settled)' : ''}, queue ${queue.length}${isHeld(live) ? ' held' : ''}, approvals ${approvals.size}` +
+          (live.table === null ? '' : `, active in its table: ${live.table.activeConversationId}`),
       );
       const workflowId = conversationWorkflowId(conversationId);
       lines.push(
@@ -281,17 +303,35 @@ class Run {
         await gatherConversation({ conversationId, watcher, http, database: stack.database }),
       );
     }
+    const tables = [];
+    for (const { tableId, lastSeq } of watcher.tables()) {
+      if (lastSeq === 0) continue;
+      signal.throwIfAborted();
+      tables.push(await gatherTable({ tableId, watcher, http, database: stack.database }));
+    }
     const state = stack.state();
     if (state === null)
       throw new Error('Holdfast is not running when its histories are to be read');
-    say(`Replaying the histories of ${conversations.length} conversations.`);
+    say(
+      `Replaying the histories of ${conversations.length} conversations and ${tables.length} tables.`,
+    );
     const { signals, replays } = await gatherHistories({
       address: state.temporal,
       namespace: state.namespace,
-      conversationIds: conversations.map(({ conversationId }) => conversationId),
+      workflows: [
+        ...conversations.map(({ conversationId }) => ({
+          workflowId: conversationWorkflowId(conversationId),
+          conversationId,
+        })),
+        ...tables.map(({ tableId }) => ({
+          workflowId: tableWorkflowId(tableId),
+          conversationId: null,
+        })),
+      ],
     });
     return {
       conversations,
+      tables,
       ...this.#recorder,
       spools: keeper.turns(),
       lastWrites: keeper.lastWrites(),
@@ -356,6 +396,7 @@ class Run {
         .join(', ')}`,
     );
     say(metCounts(evidence));
+    say(tableCounts(evidence));
     say(invariantCounts(verdict));
     say('');
     if (verdict.violations.length > 0) say(violationText(verdict));
@@ -367,28 +408,45 @@ class Run {
   }
 
   #keepEvidence(evidence: Evidence, verdict: Verdict): void {
-    const { conversations, clients, ...rest } = evidence;
-    const told = new Set(verdict.violations.map(({ conversationId }) => conversationId));
-    writeFileSync(
-      join(this.#folder, 'violations.json'),
-      JSON.stringify(verdict.violations, null, 1),
+    const { conversations, tables, clients, ...rest } = evidence;
+    const told = new Set(
+      verdict.violations.flatMap(({ conversationId, tableId }) => [
+        ...(conversationId === undefined ? [] : [conversationStream(conversationId)]),
+        ...(tableId === undefined ? [] : [tableStream(tableId)]),
+      ]),
     );
-    writeFileSync(join(this.#folder, 'evidence.json'), JSON.stringify(rest, null, 1));
-    writeFileSync(
-      join(this.#folder, 'clients.json'),
-      JSON.stringify(
-        clients.filter(({ conversationId }) => told.has(conversationId)),
-        null,
-        1,
-      ),
+    const write = (name: string, value: unknown): void =>
+      writeFileSync(join(this.#folder, name), JSON.stringify(value, null, 1));
+    write('violations.json', verdict.violations);
+    write('evidence.json', rest);
+    write(
+      'clients.json',
+      clients.filter(({ stream }) => told.has(stream)),
     );
-    for (const { conversationId, log } of conversations.filter((each) =>
-      told.has(each.conversationId),
-    ))
+    // Of a table everything that is in it: what happens in one conversation decides about another.
+    const inTables = new Set(
+      tables
+        .filter(({ tableId }) => told.has(tableStream(tableId)))
+        .flatMap(({ list }) => list.map(({ conversationId }) => conversationId)),
+    );
+    const logs = [
+      ...conversations
+        .filter(
+          ({ conversationId }) =>
+            told.has(conversationStream(conversationId)) || inTables.has(conversationId),
+        )
+        .map(({ conversationId, log, epochs }) => ({ name: conversationId, log, places: epochs })),
+      ...tables
+        .filter(({ tableId }) => told.has(tableStream(tableId)))
+        .map(({ tableId, log, places }) => ({ name: `table-${tableId}`, log, places })),
+    ];
+    for (const { name, log, places } of logs) {
       writeFileSync(
-        join(this.#folder, `${conversationId}.log.jsonl`),
+        join(this.#folder, `${name}.log.jsonl`),
         log.map(({ json }) => `${json}\n`).join(''),
       );
+      write(`${name}.places.json`, places);
+    }
   }
 }
 

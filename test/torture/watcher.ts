@@ -1,9 +1,9 @@
 /**
- * Follows every conversation's log in the store itself, whatever dies: the record that clients are measured against,
- * and the eyes of the fault injector.
+ * Follows the log of every conversation and table in the store itself, whatever dies: the record that clients are measured
+ * against, and the eyes of the fault injector.
  */
 import type { Event, QueueItemValue } from '../../src/contracts/events.ts';
-import { attemptKey, conversationStream } from '../../src/contracts/ids.ts';
+import { attemptKey, conversationStream, tableStream } from '../../src/contracts/ids.ts';
 import { openStore } from '../../src/store/open.ts';
 import type { Store } from '../../src/store/port.ts';
 import type { Texts } from './client.ts';
@@ -17,9 +17,14 @@ export type LiveTurn = {
   sinceMs: number;
 };
 
+/** A table as its stream so far shows it. */
+export type LiveTable = { tableId: string; lastSeq: number; activeConversationId: string | null };
+
 /** A conversation as its log so far shows it. */
 export type Live = {
   conversationId: string;
+  /** Null: it stands alone. */
+  table: LiveTable | null;
   lastSeq: number;
   lastEventMs: number;
   state: string;
@@ -32,6 +37,10 @@ export type Live = {
   /** The turn has its end, and the workflow has not settled it. */
   ending: boolean;
   queue: QueueItemValue[];
+  title: string;
+  archived: boolean;
+  /** Rows that are not cut, in order. Whole: it can be cut after, or forked at. */
+  rows: { messageId: string; isPrompt: boolean; isWhole: boolean }[];
   /** Prompts, by turn. */
   contents: Map<string, string>;
   /** The newest ended turn and how it ended. */
@@ -44,21 +53,23 @@ const ENDS = ['chat.done', 'chat.error', 'chat.cancelled', 'chat.interrupted'];
 export class Watcher {
   readonly #store: Store;
   readonly #texts: Texts;
+  /** By stream. */
   readonly #logs = new Map<string, LogEntry[]>();
   readonly #live = new Map<string, Live>();
+  readonly #tables = new Map<string, LiveTable>();
   readonly #listeners = new Set<(live: Live) => void>();
   readonly #stopWatching: () => void;
   readonly #poll: NodeJS.Timeout;
-  /** Conversations that may have grown. */
+  /** Streams that may have grown, and what their events are seen by. */
   readonly #grown = new Set<string>();
+  readonly #seers = new Map<string, (event: Event) => void>();
   #reading: Promise<void> | null = null;
 
   private constructor(store: Store, texts: Texts) {
     this.#store = store;
     this.#texts = texts;
     this.#stopWatching = store.watch((heads) => {
-      for (const conversationId of this.#logs.keys())
-        if (heads.has(conversationStream(conversationId))) this.#grown.add(conversationId);
+      for (const stream of this.#logs.keys()) if (heads.has(stream)) this.#grown.add(stream);
       this.#wake();
     });
     // Should a wake be lost.
@@ -74,11 +85,37 @@ export class Watcher {
     return this.#store;
   }
 
-  follow(conversationId: string): void {
-    if (this.#logs.has(conversationId)) return;
-    this.#logs.set(conversationId, []);
-    this.#live.set(conversationId, newLive(conversationId));
-    this.#grown.add(conversationId);
+  follow(conversationId: string, tableId: string | null): void {
+    if (this.#live.has(conversationId)) return;
+    const table = tableId === null ? null : (this.#tables.get(tableId) ?? null);
+    const live = newLive(conversationId, table);
+    this.#live.set(conversationId, live);
+    this.#followStream(conversationStream(conversationId), (event) => {
+      see(live, event);
+      for (const listener of this.#listeners) listener(live);
+    });
+  }
+
+  followTable(tableId: string): void {
+    if (this.#tables.has(tableId)) return;
+    const table: LiveTable = { tableId, lastSeq: 0, activeConversationId: null };
+    this.#tables.set(tableId, table);
+    this.#followStream(tableStream(tableId), (event) => {
+      table.lastSeq = event.seq;
+      if (event.type !== 'conversation.activated') return;
+      const left = table.activeConversationId;
+      table.activeConversationId = event.conversationId ?? null;
+      // Another state of the one that was left, and of the one that is active now.
+      for (const live of this.#live.values())
+        if (live.conversationId === left || live.conversationId === table.activeConversationId)
+          for (const listener of this.#listeners) listener(live);
+    });
+  }
+
+  #followStream(stream: string, seer: (event: Event) => void): void {
+    this.#logs.set(stream, []);
+    this.#seers.set(stream, seer);
+    this.#grown.add(stream);
     this.#wake();
   }
 
@@ -86,12 +123,17 @@ export class Watcher {
     return [...this.#live.values()];
   }
 
-  live(conversationId: string): Live {
-    return this.#live.get(conversationId) ?? newLive(conversationId);
+  tables(): LiveTable[] {
+    return [...this.#tables.values()];
   }
 
-  log(conversationId: string): readonly LogEntry[] {
-    return this.#logs.get(conversationId) ?? [];
+  live(conversationId: string): Live {
+    return this.#live.get(conversationId) ?? newLive(conversationId, null);
+  }
+
+  /** Of a conversation or a table, by its stream. */
+  log(stream: string): readonly LogEntry[] {
+    return this.#logs.get(stream) ?? [];
   }
 
   /** Calls `listener` after each event. Returns how to stop. */
@@ -117,7 +159,7 @@ export class Watcher {
 
   /** Reads what is there now. */
   async catchUp(): Promise<void> {
-    for (const conversationId of this.#logs.keys()) this.#grown.add(conversationId);
+    for (const stream of this.#logs.keys()) this.#grown.add(stream);
     this.#wake();
     await this.#reading;
   }
@@ -141,18 +183,15 @@ export class Watcher {
   }
 
   async #read(): Promise<void> {
-    for (const conversationId of this.#grown) {
-      this.#grown.delete(conversationId);
-      const log = this.#logs.get(conversationId) ?? [];
-      const stream = conversationStream(conversationId);
+    for (const stream of this.#grown) {
+      this.#grown.delete(stream);
+      const log = this.#logs.get(stream) ?? [];
       for (;;) {
         const after = log.at(-1)?.seq ?? 0;
         const { items } = await this.#store.events(stream, after, PAGE);
         for (const { seq, json } of items) {
-          log.push({ seq, json: this.#texts.keep(conversationId, seq, json) });
-          const live = this.live(conversationId);
-          see(live, JSON.parse(json) as Event);
-          for (const listener of this.#listeners) listener(live);
+          log.push({ seq, json: this.#texts.keep(stream, seq, json) });
+          this.#seers.get(stream)?.(JSON.parse(json) as Event);
         }
         if (items.length < PAGE) break;
       }
@@ -160,12 +199,23 @@ export class Watcher {
   }
 }
 
+/** Whether something of its queue is kept from starting. */
+export function isHeld({ queue }: Live): boolean {
+  return queue.some(({ held }) => held === true);
+}
+
 /** Every state that this conversation is in now. */
 export function phasesOf(live: Live): ConversationPhase[] {
+  const { table, turn, queue } = live;
   if (live.ending) return ['ending'];
-  if (live.turn === null) return live.lastSeq === 0 ? [] : ['idle'];
-  const phases: ConversationPhase[] = [];
-  if (live.queue.length > 0) phases.push('queued-behind');
+  const waits: ConversationPhase[] = isHeld(live) ? ['held'] : [];
+  if (turn === null && queue.some(({ held }) => held !== true)) waits.push('waiting-for-slot');
+  if (turn === null) return live.lastSeq === 0 ? [] : ['idle', ...waits];
+  const phases: ConversationPhase[] = [...waits];
+  if (queue.length > 0) phases.push('queued-behind');
+  if (queue.some(({ steer }) => steer === true)) phases.push('steering');
+  if (table !== null && table.activeConversationId !== live.conversationId)
+    phases.push('giving-way');
   if (live.cancelling) phases.push('cancelling');
   else if (live.approvals.size > 0) phases.push('waiting-for-approval');
   else if (live.openTools.size > 0) phases.push('tool-running');
@@ -173,9 +223,10 @@ export function phasesOf(live: Live): ConversationPhase[] {
   return phases;
 }
 
-function newLive(conversationId: string): Live {
+function newLive(conversationId: string, table: LiveTable | null): Live {
   return {
     conversationId,
+    table,
     lastSeq: 0,
     lastEventMs: Date.now(),
     state: 'idle',
@@ -186,6 +237,9 @@ function newLive(conversationId: string): Live {
     cancelling: false,
     ending: false,
     queue: [],
+    title: '',
+    archived: false,
+    rows: [],
     contents: new Map(),
     lastEnd: null,
   };
@@ -195,9 +249,34 @@ function see(live: Live, event: Event): void {
   live.lastSeq = event.seq;
   live.lastEventMs = Date.now();
   switch (event.type) {
-    case 'message.created':
-      if (event.turnId !== undefined) live.contents.set(event.turnId, event.payload.content);
+    case 'conversation.updated':
+      live.title = event.payload.title ?? live.title;
+      live.archived = event.payload.archived ?? live.archived;
       return;
+    case 'message.created':
+      live.rows.push({ messageId: event.payload.messageId, isPrompt: true, isWhole: true });
+      // One that a running turn has taken in is none of its prompts.
+      if (event.turnId !== undefined && event.attempt === undefined)
+        live.contents.set(event.turnId, event.payload.content);
+      return;
+    case 'message.copied': {
+      const { messageId, role } = event.payload;
+      live.rows.push({ messageId, isPrompt: role === 'user', isWhole: true });
+      return;
+    }
+    case 'assistant.segment.ended':
+    case 'assistant.segment.discarded': {
+      const { messageId } = event.payload;
+      const row = live.rows.find((each) => each.messageId === messageId);
+      if (row !== undefined) row.isWhole = event.type === 'assistant.segment.ended';
+      return;
+    }
+    case 'history.cut': {
+      const { messageId } = event.payload;
+      const last = live.rows.findIndex((row) => row.messageId === messageId);
+      if (messageId === null || last !== -1) live.rows = live.rows.slice(0, last + 1);
+      return;
+    }
     case 'chat.started': {
       const turnId = event.turnId ?? '';
       const { attempt } = event.payload;
@@ -230,6 +309,7 @@ function see(live: Live, event: Event): void {
       return;
     case 'tool.start':
       live.openTools.add(event.payload.toolCallId);
+      live.rows.push({ messageId: event.payload.messageId, isPrompt: false, isWhole: false });
       live.sawOutput = true;
       return;
     case 'tool.end':
@@ -242,10 +322,12 @@ function see(live: Live, event: Event): void {
       live.approvals.delete(event.payload.approvalId);
       return;
     case 'assistant.segment.started':
+      live.rows.push({ messageId: event.payload.messageId, isPrompt: false, isWhole: false });
       live.sawOutput = true;
       return;
     default:
-      if (!ENDS.includes(event.type)) return;
+      // A message that was removed from the queue ends without an attempt.
+      if (!ENDS.includes(event.type) || event.attempt === undefined) return;
       live.ending = true;
       live.lastEnd = { turnId: event.turnId ?? '', type: event.type };
   }

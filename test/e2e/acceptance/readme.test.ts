@@ -44,6 +44,20 @@ test('every command answers, from npm start to holdfast stop', { timeout: 120_00
       /^turn +t\w+ of hello, attempt 1/m,
       /^Turn t\w+: cancelled\.$/m,
     ],
+    [
+      /"tableId":"desk"/,
+      /"requestId":"f1","status":"started"/,
+      /"requestId":"f2","status":"queued"/,
+      /"requestId":"s1".*"outcome":"completed".*something else/,
+    ],
+    [
+      /and then that, please.*"held":true/,
+      /"held":false/,
+      /"conversationId":"second".*\\u0002something\\u0003/,
+      /"conversationId":"third"/,
+      /"table":\{"tableId":"desk".*"active":\{/,
+    ],
+    [/^copy-of-second$/m],
     [/conversation:hello/, /"state":"idle"/, /Signal workflow succeeded/],
     [/^ok +node /m, /Nothing is in the way\.[^]*Holdfast is stopped\./],
   ]);
