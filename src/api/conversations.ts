@@ -22,7 +22,7 @@ import type { CommandGate } from './command-gate.ts';
 import type { ConversationSignal, WorkflowCommands } from './commands.ts';
 import type { Feed } from './feed.ts';
 import { DEFAULT_PROVIDER, mustBeFound, type ProviderDirectory } from './provider-directory.ts';
-import { noConversation } from './receipts.ts';
+import { noConversation, notTakenUp } from './receipts.ts';
 import { isUnknownFate } from './recorded-command.ts';
 import { waitUntil, type Wait } from './wait-until.ts';
 import { resolveWorkspace } from './workspace.ts';
@@ -173,11 +173,7 @@ export class Conversations {
       ...wait,
     });
     if (view === null)
-      throw new HoldfastError(
-        'temporal_unavailable',
-        'The conversation is accepted and will be created; no worker has taken it up yet. Repeat this request with the same conversationId.',
-        { accepted: true, conversationId },
-      );
+      throw notTakenUp('The conversation is accepted and will be created', { conversationId });
     return view;
   }
 

@@ -10,7 +10,7 @@ import type { ConversationRow } from '../store/port.ts';
 import type { NewConversation } from './commands.ts';
 import type { ServiceParts } from './conversations.ts';
 import { mustBeFound } from './provider-directory.ts';
-import { noConversation } from './receipts.ts';
+import { noConversation, notTakenUp } from './receipts.ts';
 import { beginCommand } from './recorded-command.ts';
 import { waitUntil, type Wait } from './wait-until.ts';
 
@@ -154,11 +154,7 @@ export class History {
       ...wait,
     });
     if (view === null)
-      throw new HoldfastError(
-        'temporal_unavailable',
-        'The fork is accepted and will be made; no worker has taken it up yet. Repeat this request with the same conversationId.',
-        { accepted: true, conversationId },
-      );
+      throw notTakenUp('The fork is accepted and will be made', { conversationId });
     return view;
   }
 

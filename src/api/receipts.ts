@@ -32,3 +32,16 @@ function isErrorCode(code: string | undefined): code is ErrorCode {
 export function noConversation(): HoldfastError {
   return new HoldfastError('not_found', 'There is no such conversation.');
 }
+
+/** Durable, and not recorded in time: `what` is accepted; repeated under the same id (`idName`) it is done once. */
+export function notTakenUp(
+  what: string,
+  detail: Record<string, string>,
+  idName = 'conversationId',
+): HoldfastError {
+  return new HoldfastError(
+    'temporal_unavailable',
+    `${what}; no worker has taken it up yet. Repeat this request with the same ${idName}.`,
+    { accepted: true, ...detail },
+  );
+}

@@ -24,6 +24,7 @@ import type { ServiceParts } from './conversations.ts';
 import { conversationIdTaken } from './history.ts';
 import { memberOf } from './json-members.ts';
 import { DEFAULT_PROVIDER, mustBeFound } from './provider-directory.ts';
+import { notTakenUp } from './receipts.ts';
 import { beginCommand } from './recorded-command.ts';
 import { waitUntil, type Wait } from './wait-until.ts';
 import { resolveWorkspace } from './workspace.ts';
@@ -108,7 +109,8 @@ export class Tables {
       check: () => this.#store.table(tableId),
       ...wait,
     });
-    if (table === null) throw notTakenUp('The table is accepted and will be created', { tableId });
+    if (table === null)
+      throw notTakenUp('The table is accepted and will be created', { tableId }, 'id');
     return table;
   }
 
@@ -190,7 +192,11 @@ export class Tables {
       ...wait,
     });
     if (view === null)
-      throw notTakenUp('The conversation is accepted and will be created', { conversationId });
+      throw notTakenUp(
+        'The conversation is accepted and will be created',
+        { conversationId },
+        'id',
+      );
     return view;
   }
 
@@ -267,12 +273,4 @@ function isActivationOf(event: StoredEvent, conversationId: string): boolean {
 function orNoTable<T>(found: T | null): T {
   if (found === null) throw new HoldfastError('not_found', 'There is no such table.');
   return found;
-}
-
-function notTakenUp(what: string, detail: Record<string, string>): HoldfastError {
-  return new HoldfastError(
-    'temporal_unavailable',
-    `${what}; no worker has taken it up yet. Repeat this request with the same id.`,
-    { accepted: true, ...detail },
-  );
 }

@@ -1,5 +1,5 @@
-import { tableStream } from '../../contracts/ids.ts';
 /** Reading tables: what they are, who is active, who runs, who waits. */
+import { tableStream } from '../../contracts/ids.ts';
 import type { TableState } from '../port.ts';
 import type { Connection } from './connection.ts';
 import { cursorOf, newestConversations, parseCursor } from './lists.ts';
