@@ -31,7 +31,6 @@ import type { ClaimActivities, TurnActivities } from '../activities/turns.ts';
 import { attemptKey } from '../contracts/ids.ts';
 import {
   HEARTBEAT_TIMEOUT_MS,
-  HISTORY_EVENTS_LIMIT,
   HISTORY_LIMIT_BYTES,
   TURN_ACTIVITY_LIMIT_MS,
 } from '../contracts/limits.ts';
@@ -84,6 +83,7 @@ import {
   updateConversationSignal,
   updateQueuedSignal,
 } from './definitions.ts';
+import { isLongRun } from './run-length.ts';
 
 /** What one run of the workflow hands to the next, or what the gateway starts the first with. */
 export type ConversationRunInput = ConversationInputValue & { carried?: ConversationModel };
@@ -654,15 +654,10 @@ class ConversationRun {
   }
 
   #mayContinueAsNew(): boolean {
-    const { continueAsNewSuggested, historyLength, historySize } = workflowInfo();
     if (this.#model.host === null || this.#errands > 0 || !allHandlersFinished()) return false;
     // In mid-turn: the next run finds the turn running, in the store and on its host.
-    if (historySize > HISTORY_LIMIT_BYTES) return true;
-    return (
-      (continueAsNewSuggested || historyLength > HISTORY_EVENTS_LIMIT) &&
-      this.#model.turn === null &&
-      this.#running.size === 0
-    );
+    if (workflowInfo().historySize > HISTORY_LIMIT_BYTES) return true;
+    return this.#model.turn === null && this.#running.size === 0 && isLongRun();
   }
 
   /** The state in words and in search attributes, for the Temporal Web UI. */

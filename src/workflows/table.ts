@@ -14,11 +14,9 @@ import {
   setHandler,
   upsertSearchAttributes,
   uuid4,
-  workflowInfo,
 } from '@temporalio/workflow';
 
 import type { TableActivities } from '../activities/tables.ts';
-import { HISTORY_EVENTS_LIMIT } from '../contracts/limits.ts';
 import type { TABLE_SIGNAL } from '../contracts/names.ts';
 import type { TableInputValue, TableWorkflowSnapshotValue } from '../contracts/signals.ts';
 import { describeTable, parseTableSignal, type TableCommand } from '../domain/table.ts';
@@ -31,6 +29,7 @@ import {
   updateTableSignal,
   wantSlotSignal,
 } from './definitions.ts';
+import { isLongRun } from './run-length.ts';
 
 /** What one run hands to the next, or what the first is started with. */
 export type TableRunInput = TableInputValue & { carried?: { activeConversationId: string | null } };
@@ -67,7 +66,7 @@ export async function table(input: TableRunInput): Promise<never> {
   }
   for (;;) {
     setCurrentDetails(describeTable(activeConversationId));
-    await condition(() => inbox.length > 0 || mayContinueAsNew());
+    await condition(() => inbox.length > 0 || (allHandlersFinished() && isLongRun()));
     const command = inbox.shift();
     if (command === undefined)
       return continueAsNew<typeof table>({ tableId, carried: { activeConversationId } });
@@ -75,9 +74,4 @@ export async function table(input: TableRunInput): Promise<never> {
     activeConversationId = decided.activeConversationId;
     if (decided.effects.length > 0) await tellConversations(decided.effects);
   }
-}
-
-function mayContinueAsNew(): boolean {
-  const { continueAsNewSuggested, historyLength } = workflowInfo();
-  return (continueAsNewSuggested || historyLength > HISTORY_EVENTS_LIMIT) && allHandlersFinished();
 }

@@ -5,8 +5,8 @@
  *     node test/replay/record.ts NAME…      writes these anew: only those of a version that nobody has run
  *     node test/replay/record.ts --all      writes all anew: only together with a deliberate, versioned change
  *
- * `a-silence-told-to-an-earlier-version` was recorded with the worker of commit 167ad6a, which did not know these signals: it
- * cannot be recorded again.
+ * `a-silence-told-to-an-earlier-version` was recorded with the worker of commit 167ad6a, which did not know these signals, and
+ * `a-long-run-of-an-earlier-version` with that of 49c3918, whose runs were longer: they cannot be recorded again.
  *
  * A history that stands was written by a workflow that people have running: new code must replay it, so it is never
  * recorded anew to get green.
@@ -38,8 +38,10 @@ type Path = {
   unpinned?: boolean;
   /** The conversation belongs to a table. */
   tableId?: string;
-  walk(started: Started, harness: Harness): Promise<void>;
+  /** Answers which run is recorded, when it is not the last. */
+  walk(started: Started, harness: Harness): Promise<Recorded | void>;
 };
+type Recorded = Pick<Started['handle'], 'describe' | 'fetchHistory'>;
 type TablePath = { name: string; walk(started: StartedTable): Promise<void> };
 
 const paths: Path[] = [
@@ -60,6 +62,29 @@ const paths: Path[] = [
         double.end(await ran(double, n));
         await idle(handle);
       }
+    },
+  },
+  {
+    // Past what is a run's length now.
+    name: 'a-long-run-of-an-earlier-version',
+    async walk({ double, handle }) {
+      for (let n = 1; n <= 26; n += 1) {
+        await handle.signal('send', { requestId: `r${n}`, content: `${n}` });
+        double.end(await ran(double, n));
+        await idle(handle);
+      }
+    },
+  },
+  {
+    name: 'a-run-that-has-become-long',
+    async walk({ double, handle }, harness) {
+      const { runId } = await handle.describe();
+      for (let n = 1; n <= 26; n += 1) {
+        await handle.signal('send', { requestId: `r${n}`, content: `${n}` });
+        double.end(await ran(double, n));
+        await idle(handle);
+      }
+      return harness.client.workflow.getHandle(handle.workflowId, runId);
     },
   },
   {
@@ -334,7 +359,7 @@ function fileOf({ name }: { name: string }): string | null {
 
 async function write(
   file: string,
-  { handle }: Pick<Started | StartedTable, 'handle'>,
+  { handle }: { handle: Recorded },
 ): Promise<void> {
   // The last Workflow Task is closed when the server says that none is pending.
   await eventually(async () => (await handle.describe()).raw.pendingWorkflowTask == null);
@@ -352,8 +377,8 @@ try {
       unpinned,
       ...(tableId === undefined ? {} : { tableId }),
     });
-    await path.walk(started, harness);
-    await write(file, started);
+    const handle = (await path.walk(started, harness)) ?? started.handle;
+    await write(file, { handle });
   }
   for (const path of tablePaths) {
     const file = fileOf(path);

@@ -2,6 +2,7 @@
 import { describe, expect, test } from 'vitest';
 
 import type { Event } from '../../src/contracts/events.ts';
+import { TABLE_PAGE } from '../../src/contracts/limits.ts';
 import { check } from './checker.ts';
 import type { Invariant } from './court.ts';
 import type { Act, Evidence } from './evidence.ts';
@@ -825,6 +826,35 @@ describe('accepts', () => {
       ),
     );
     expect(check(run).violations).toEqual([]);
+  });
+
+  /** A hundred more conversations than the snapshot's page has room for beside them. */
+  function runWithMany(change: (view: Run['tables'][number]['view']['table']) => void): Evidence {
+    const run = otherwise((steps) => {
+      for (let n = 0; n < TABLE_PAGE; n += 1)
+        steps.push({ name: `many ${n}`, to: `n${n}`, lines: [created()] });
+    }) as Run;
+    change(run.tables[0]!.view.table);
+    return run;
+  }
+
+  test('L4: a snapshot of a table with the newest of its conversations', () => {
+    const run = runWithMany((view) => {
+      view.conversations = view.conversations.slice(0, TABLE_PAGE);
+      view.hasOlder = true;
+    });
+    expect(check(run).violations).toEqual([]);
+  });
+
+  test.each([
+    ['that lacks one of them', 1, TABLE_PAGE + 1],
+    ['that is shorter than a page', 0, TABLE_PAGE - 1],
+  ])('but no page %s', (_, from, to) => {
+    const run = runWithMany((view) => {
+      view.conversations = view.conversations.slice(from, to);
+      view.hasOlder = true;
+    });
+    expect(check(run).violations.map(({ invariant }) => invariant)).toContain('L4');
   });
 
   test('A3: what was not answered as done, and did not come about', () => {

@@ -359,9 +359,8 @@ export function tableRunOf(steps: readonly Step[]): Evidence {
     engine.take(each, now);
   }
   const atMs = (name: string): number => times.get(name) ?? T0;
-  const ids = ['x', 'y', 'z'].filter((id) => engine.log(conversationStream(id)).entries.length > 0);
   return {
-    conversations: ids.map((id) => conversationOf(engine, id)),
+    conversations: [...engine.rows.keys()].map((id) => conversationOf(engine, id)),
     tables: [tableOf(engine)],
     commands: commandsAt(atMs),
     acts: actsAt(atMs),

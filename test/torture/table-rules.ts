@@ -7,6 +7,7 @@
  */
 import type { ConversationSummaryValue, Event } from '../../src/contracts/events.ts';
 import { attemptKey, tableStream } from '../../src/contracts/ids.ts';
+import { TABLE_PAGE } from '../../src/contracts/limits.ts';
 import type { TableViewValue } from '../../src/contracts/view.ts';
 import { emptyTableView, foldTableEvents } from '../../src/domain/table-fold.ts';
 import {
@@ -116,7 +117,10 @@ function checkMoving(
   }
 }
 
-/** L4: a table's snapshot is its stream folded up to it, and with the rest folded onto it the whole stream folded. */
+/**
+ * L4: a table's snapshot is its stream folded up to it, and with the rest folded onto it the whole stream folded. A snapshot is
+ * a page: what it has is the newest of all, and it says when there is more.
+ */
 function checkTableView(court: Court, table: Table, view: TableViewValue, whose: string): void {
   const { events, stream, evidence } = table;
   const start = emptyTableView(evidence.tableId);
@@ -124,12 +128,16 @@ function checkTableView(court: Court, table: Table, view: TableViewValue, whose:
     start,
     events.filter(({ seq }) => seq <= view.lastSeq),
   );
+  const whole = foldTableEvents(view, events);
   for (const [what, got, wanted] of [
-    [`${whose} at seq ${view.lastSeq} is not the stream folded`, view, upTo],
+    [`${whose} at seq ${view.lastSeq} is not the stream folded`, view, pageOf(upTo, TABLE_PAGE)],
     [
       `${whose} at seq ${view.lastSeq} with the rest of the stream is not the whole stream folded`,
-      foldTableEvents(view, events),
-      foldTableEvents(start, events),
+      whole,
+      // Of a page, what has come up meanwhile is in it, and what was archived is not replaced.
+      view.hasOlder
+        ? { ...pageOf(foldTableEvents(start, events), whole.conversations.length), hasOlder: true }
+        : foldTableEvents(start, events),
     ],
   ] as const) {
     const differs = firstDifference(got, wanted);
@@ -138,6 +146,11 @@ function checkTableView(court: Court, table: Table, view: TableViewValue, whose:
       ...stream.at([view.lastSeq]),
     }));
   }
+}
+
+function pageOf(view: TableViewValue, size: number): TableViewValue {
+  const hasOlder = view.conversations.length > size;
+  return { ...view, conversations: view.conversations.slice(0, size), hasOlder };
 }
 
 /** L4 of the one call: with the table comes the conversation that it names. */
