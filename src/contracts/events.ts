@@ -14,6 +14,9 @@ export const Timestamp = Type.String({
   description: 'RFC 3339, UTC, milliseconds',
 });
 
+/** A name of the IANA time zone database, such as `Europe/Berlin`; `UTC` where none is given. */
+const TimeZone = Type.String({ minLength: 1, maxLength: 64 });
+
 export const ConversationState = Type.Union([
   Type.Literal('idle'),
   Type.Literal('processing'),
@@ -116,6 +119,89 @@ export const ConversationSummary = Type.Object({
   createdAt: Timestamp,
   forkedFrom: Type.Union([ForkOrigin, Type.Null()]),
   ...SUMMARY_ACTIVITY,
+});
+
+/** When a trigger is due. Times of `cron`, and an `at` without an offset, are of `timezone` (IANA). */
+export const TriggerSchedule = Type.Union([
+  /** Five fields (minute hour day month weekday), or six with seconds first. */
+  Type.Object(
+    { cron: Type.String({ minLength: 1, maxLength: 200 }), timezone: TimeZone },
+    { additionalProperties: false },
+  ),
+  /** At whole multiples of it since 1970, whatever the zone: every 5 minutes is at :00, :05, :10 … */
+  Type.Object(
+    { everyMs: Type.Integer({ minimum: 1 }), timezone: TimeZone },
+    { additionalProperties: false },
+  ),
+  Type.Object(
+    { at: Type.String({ minLength: 1, maxLength: 40 }), timezone: TimeZone },
+    { additionalProperties: false },
+  ),
+]);
+/** What becomes of due times that the engine was not there for. `limit`: of run-all; `windowMs`: of window. */
+export const TriggerMissed = Type.Object({
+  policy: Type.Union([
+    Type.Literal('skip'),
+    Type.Literal('run-once'),
+    Type.Literal('run-all'),
+    Type.Literal('window'),
+  ]),
+  limit: Type.Optional(Type.Integer({ minimum: 1 })),
+  windowMs: Type.Optional(Type.Integer({ minimum: 1 })),
+});
+export const TriggerWhenBusy = Type.Union([
+  Type.Literal('skip'),
+  Type.Literal('queue'),
+  Type.Literal('interrupt'),
+]);
+/** A trigger as it was asked for, with what was left out filled in. One of tableId and conversationId is null. */
+export const TriggerDefinition = Type.Object({
+  title: Type.String(),
+  tableId: Type.Union([Id, Type.Null()]),
+  conversationId: Type.Union([Id, Type.Null()]),
+  content: Type.String({ minLength: 1 }),
+  schedule: TriggerSchedule,
+  /** Each due time is acted upon up to so much later, always by the same amount; it is due at its nominal time all the same. */
+  jitterMs: Type.Integer({ minimum: 0 }),
+  /** Due times before the one and after the other are none. */
+  startAt: Type.Union([Timestamp, Type.Null()]),
+  endAt: Type.Union([Timestamp, Type.Null()]),
+  missed: TriggerMissed,
+  whenBusy: TriggerWhenBusy,
+  /** Each fire makes a conversation of its own, in the table. */
+  newConversation: Type.Boolean(),
+  paused: Type.Boolean(),
+});
+export const TriggerOutcome = Type.Union([
+  Type.Literal('fired'),
+  Type.Literal('late'),
+  Type.Literal('caught-up'),
+  Type.Literal('skipped'),
+  Type.Literal('rejected'),
+]);
+/** Of what a decision is: a due time, a run by hand, or a due time that somebody had run afterwards. */
+export const TriggerCause = Type.Union([
+  Type.Literal('due'),
+  Type.Literal('manual'),
+  Type.Literal('backfill'),
+]);
+/** One decision. What runs (`fired`, `late`, `caught-up`) has a requestId and a conversationId, and nothing else has. */
+export const DecidedFire = Type.Object({
+  dueAt: Timestamp,
+  decidedAt: Timestamp,
+  outcome: TriggerOutcome,
+  /** Stable: `paused`, `missed`, `busy`, `not_found`, `manual`, `backfill`. */
+  reason: Type.Optional(Type.String()),
+  /** Why, in words. */
+  words: Type.String(),
+  /** Name of the rule that made it due. */
+  rule: Type.String(),
+  requestId: Type.Optional(Id),
+  conversationId: Type.Optional(Id),
+  /** Of what runs: `skip` is `reject` here. */
+  whenBusy: Type.Optional(
+    Type.Union([Type.Literal('queue'), Type.Literal('reject'), Type.Literal('interrupt')]),
+  ),
 });
 
 /** type → payload. The one list: types, validation, OpenAPI and AsyncAPI come from it. */
@@ -259,6 +345,14 @@ export const EVENT_PAYLOADS = {
     /** Whether the provider may have acted: tools of this attempt that had started. */
     toolsStarted: Type.Optional(Type.Integer({ minimum: 0 })),
   }),
+  /** A trigger has sent the message of this requestId, which comes next. */
+  'trigger.fired': Type.Object({
+    triggerId: Id,
+    title: Type.String(),
+    dueAt: Timestamp,
+    outcome: TriggerOutcome,
+    words: Type.String(),
+  }),
   // From here on: a table's stream alone.
   'table.created': Type.Object({
     title: Type.String(),
@@ -281,6 +375,35 @@ export const EVENT_PAYLOADS = {
       Type.Literal('send'),
       Type.Literal('queue'),
     ]),
+    commandId: Type.Optional(Id),
+  }),
+  // From here on: a trigger's stream alone. Nothing is due of it up to and with `decidedUntil` that has no row in the ledger.
+  'trigger.created': Type.Object({
+    triggerId: Id,
+    rule: Type.String(),
+    definition: TriggerDefinition,
+    decidedUntil: Timestamp,
+    nextDueAt: Type.Union([Timestamp, Type.Null()]),
+  }),
+  /** `from`: the `decidedUntil` that this was decided upon; another one by now, and it is refused. */
+  'trigger.updated': Type.Object({
+    triggerId: Id,
+    rule: Type.String(),
+    definition: TriggerDefinition,
+    from: Timestamp,
+    nextDueAt: Type.Union([Timestamp, Type.Null()]),
+    commandId: Id,
+  }),
+  /** Nothing is due any more. Its ledger stays. */
+  'trigger.removed': Type.Object({ triggerId: Id, from: Timestamp, commandId: Id }),
+  /** Rows of the ledger. Of cause `due`: of every due time after `from`, up to and with `until`. */
+  'trigger.decided': Type.Object({
+    triggerId: Id,
+    cause: TriggerCause,
+    from: Type.Optional(Timestamp),
+    until: Type.Optional(Timestamp),
+    nextDueAt: Type.Optional(Type.Union([Timestamp, Type.Null()])),
+    fires: Type.Array(DecidedFire),
     commandId: Type.Optional(Id),
   }),
 } as const satisfies Record<string, TSchema>;
@@ -329,3 +452,8 @@ export type PhaseName = Static<typeof Phase>;
 export type UsageValue = Static<typeof Usage>;
 export type ConversationSummaryValue = Static<typeof ConversationSummary>;
 export type QueueItemValue = Static<typeof QueueItem>;
+export type TriggerScheduleValue = Static<typeof TriggerSchedule>;
+export type TriggerDefinitionValue = Static<typeof TriggerDefinition>;
+export type TriggerOutcomeName = Static<typeof TriggerOutcome>;
+export type TriggerCauseName = Static<typeof TriggerCause>;
+export type DecidedFireValue = Static<typeof DecidedFire>;

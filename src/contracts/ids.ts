@@ -54,6 +54,16 @@ export function tableStream(tableId: string): string {
   return `table:${tableId}`;
 }
 
+/** Workflow Id under which a trigger's commands are carried out, and its Schedule's Id; a fire's has the time behind it. */
+export function triggerWorkflowId(triggerId: string): string {
+  return `trigger:${triggerId}`;
+}
+
+/** Key of a trigger's stream: its rules and decisions. */
+export function triggerStream(triggerId: string): string {
+  return `trigger:${triggerId}`;
+}
+
 /** Append keys: unique in a stream; a repeated key writes nothing and answers with the first result. */
 export const appendKey = {
   created: (): string => 'created',
@@ -71,6 +81,10 @@ export const appendKey = {
   newConversation: (conversationId: string): string => `new:${conversationId}`,
   /** The slot moved by itself; `freshId` makes it unique. */
   moved: (freshId: string): string => `moved:${freshId}`,
+  /** In a conversation: a trigger is about to send this request. */
+  triggered: (requestId: string): string => `triggered:${requestId}`,
+  /** The n-th part of what a command decided. */
+  commandPart: (commandId: string, n: number): string => `command:${commandId}.${n}`,
   /** What a workflow decided that began from the store's state; `freshId` makes it unique. */
   resumed: (freshId: string): string => `resumed:${freshId}`,
 };

@@ -75,3 +75,29 @@ export const HISTORY_EVENTS_LIMIT = 250;
 export const HISTORY_EVENTS_LIMIT_BEFORE = 600;
 /** Past this a conversation continues as new in mid-turn too: a history ends at 50 MiB, and one Signal may bring a MiB. */
 export const HISTORY_LIMIT_BYTES = 8 * 1024 * 1024;
+/** Shortest interval of a trigger; Temporal's Schedules know whole seconds. */
+export const TRIGGER_INTERVAL_MS = 1_000;
+/** An interval is a multiple of this: Temporal is then told at most ten intervals for it. */
+export const TRIGGER_INTERVAL_STEP_MS = 100;
+/** Decided so soon after its due time, a fire is in time. Source: protocol.md section 5. */
+export const TRIGGER_GRACE_MS = 10_000;
+/** Later than the grace but not than this, with the engine there all the while, a fire is `late`; after that it was missed. */
+export const TRIGGER_LATE_MS = 60_000;
+/** How many a `run-all` without a limit runs. */
+export const RUN_ALL_DEFAULT = 10;
+/** The most that a `run-all` may ask for, and a backfill. */
+export const RUN_ALL_LIMIT = 1_000;
+/** Due times of a backfill that does not say. */
+export const BACKFILL_DEFAULT = 100;
+/** Due times are counted up to this, to say how many were refused. */
+export const COUNT_LIMIT = 100_000_000;
+/** Of a `window` that does not say. */
+export const MISSED_WINDOW_MS = 3_600_000;
+/** Longest jitter. */
+export const JITTER_LIMIT_MS = 3_600_000;
+/** Triggers that are not removed. */
+export const TRIGGER_LIMIT = 10_000;
+/** Decisions in one event: some 150 KB. */
+export const DECISIONS_AT_ONCE = 500;
+/** Temporal's Schedule makes up for what it missed of the last so much; each is only a look, and what is older is found by any look. */
+export const CATCHUP_WINDOW_MS = 600_000;

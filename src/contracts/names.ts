@@ -1,6 +1,6 @@
 /** Names on the Temporal side of the surface. Source: protocol.md section 7. No TypeBox here. */
 
-import { conversationWorkflowId, tableWorkflowId } from './ids.ts';
+import { conversationWorkflowId, tableWorkflowId, triggerWorkflowId } from './ids.ts';
 
 /** Task Queue of the workflows. */
 export const WORKFLOW_TASK_QUEUE = 'holdfast';
@@ -11,7 +11,11 @@ export function hostTaskQueue(host: string): string {
   return `turns.${host}`;
 }
 
-export const WORKFLOW_TYPE = { conversation: 'conversation', table: 'table' } as const;
+export const WORKFLOW_TYPE = {
+  conversation: 'conversation',
+  table: 'table',
+  trigger: 'trigger',
+} as const;
 
 /**
  * With what a conversation's workflow is started, by whomever: it never ends by itself, and after an operator has terminated
@@ -33,6 +37,16 @@ export function conversationWorkflowOptions(
 export function tableWorkflowOptions(tableId: string, taskQueue: string = WORKFLOW_TASK_QUEUE) {
   return {
     workflowId: tableWorkflowId(tableId),
+    taskQueue,
+    workflowIdConflictPolicy: 'USE_EXISTING',
+    workflowIdReusePolicy: 'ALLOW_DUPLICATE',
+  } as const;
+}
+
+/** As {@link conversationWorkflowOptions}, of the Workflow that carries out a trigger's commands; it ends when there is none. */
+export function triggerWorkflowOptions(triggerId: string, taskQueue: string = WORKFLOW_TASK_QUEUE) {
+  return {
+    workflowId: triggerWorkflowId(triggerId),
     taskQueue,
     workflowIdConflictPolicy: 'USE_EXISTING',
     workflowIdReusePolicy: 'ALLOW_DUPLICATE',
@@ -63,6 +77,17 @@ export const TABLE_SIGNAL = {
   /** From its conversations, not from people. */
   wantSlot: 'wantSlot',
   /** Something may have to be decided: a turn has ended while others wait, or nobody has looked for long. */
+  look: 'look',
+} as const;
+
+/** Signals of a trigger's workflow. */
+export const TRIGGER_SIGNAL = {
+  create: 'create',
+  change: 'change',
+  remove: 'remove',
+  fire: 'fire',
+  backfill: 'backfill',
+  /** Something may be due, or decided and not delivered. */
   look: 'look',
 } as const;
 

@@ -20,6 +20,12 @@
  *     that changes its state, turns, queue, open approvals or rows one `conversation.state` with all of what the list shows.
  *     Segments and tools of a running turn count at the next such moment. `lastAt` is of the newest; a new name is none.
  *
+ *  D1 a trigger's rules and decisions are events of its stream, and its ledger is projected from them: a row for each dueAt of
+ *     cause `due` or `backfill`, where a later `backfill` takes the place of a row that did not run; and a row for each
+ *     `manual` one. An append of `trigger.decided` (cause `due`), `trigger.updated` or `trigger.removed` whose `from` is not
+ *     the trigger's `decidedUntil`, and any of them of a removed trigger, throws `fenced`; of an unknown one, `not_found`.
+ *  D2 a receipt of a request that is in a ledger is written into its row in the same transaction: the turn, or why it was refused.
+ *
  * Throws: `storage_full` when the disk is full (nothing was written); `not_found` for an append whose rows need a
  * conversation that was never created; `request_id_reused` for a second receipt of a requestId; `shutting_down` after
  * `close`; `internal` when the data stays locked by another process; everything else unexpected as it is.
@@ -31,9 +37,12 @@ import type {
   NewEvent,
   OutcomeName,
   QueueItemValue,
+  TriggerDefinitionValue,
+  TriggerOutcomeName,
   UsageValue,
 } from '../contracts/events.ts';
 import type { ApprovalDecision } from '../contracts/provider-events.ts';
+import type { LedgerCountsValue, LedgerRowValue } from '../contracts/triggers.ts';
 import type {
   ConversationViewValue,
   MessageViewValue,
@@ -48,7 +57,7 @@ import type { RequestRecord, RunningTurn } from '../domain/conversation.ts';
 export type Fence = { turnId: string; attempt: number; epoch: number };
 
 export type AppendRequest = {
-  /** `conversationStream(id)` or `tableStream(id)` of contracts/ids.ts. */
+  /** `conversationStream(id)`, `tableStream(id)` or `triggerStream(id)` of contracts/ids.ts. */
   stream: string;
   events: readonly NewEvent[];
   key?: string;
@@ -149,6 +158,35 @@ export type TableState = {
    * `since`: when the first of those rows was queued.
    */
   waiting: { conversationId: string; since: string }[];
+};
+
+/** A trigger as it stands. */
+export type TriggerRow = {
+  triggerId: string;
+  definition: TriggerDefinitionValue;
+  /** Name of the present rule. */
+  rule: string;
+  createdAt: string;
+  updatedAt: string;
+  /** Every due time up to and with it has its row. */
+  decidedUntil: string;
+  nextDueAt: string | null;
+  /** Then nothing is due any more; its ledger stays. */
+  removedAt: string | null;
+};
+
+/** A decision that is still to be sent. */
+export type Undelivered = {
+  triggerId: string;
+  dueAt: string;
+  decidedAt: string;
+  outcome: TriggerOutcomeName;
+  words: string;
+  requestId: string;
+  conversationId: string;
+  whenBusy: 'queue' | 'reject' | 'interrupt';
+  /** Of the rule by which it was decided. */
+  definition: TriggerDefinitionValue;
 };
 
 /** A list's row; `match`: what a search found (null messageId: the title). */
@@ -296,6 +334,48 @@ export interface Store {
     decision: ApprovalDecision | 'withdrawn' | null;
     by: string | null;
   } | null>;
+
+  /** Null when there was never such a trigger. */
+  trigger(triggerId: string): Promise<TriggerRow | null>;
+  /** Those that are not removed, newest first. Throws: `invalid_request` for a cursor that no list gave. */
+  triggers(request: {
+    tableId: string | null;
+    conversationId: string | null;
+    cursor: string | null;
+    limit: number;
+  }): Promise<{ items: TriggerRow[]; nextCursor: string | null }>;
+  /** How many are not removed. */
+  triggerCount(): Promise<number>;
+  /** Newest dueAt first. `from`, `to`: of dueAt, included. Throws: `invalid_request` for a cursor that no list gave. */
+  ledger(request: {
+    triggerId: string;
+    outcome: TriggerOutcomeName | null;
+    from: string | null;
+    to: string | null;
+    cursor: string | null;
+    limit: number;
+  }): Promise<{ items: LedgerRowValue[]; nextCursor: string | null }>;
+  /** Counts, newest row (by dueAt), and the newest that says `late`, `rejected`, or `skipped` for another reason than `paused`. */
+  ledgerSummary(triggerId: string): Promise<{
+    counts: LedgerCountsValue;
+    last: LedgerRowValue | null;
+    trouble: LedgerRowValue | null;
+  }>;
+  /** The row of a request; null: there is none. */
+  ledgerRow(triggerId: string, requestId: string): Promise<LedgerRowValue | null>;
+  /** Due times from `from` to `to` (included) that have a row which ran (`fired`, `late`, `caught-up`), upwards. */
+  ranBetween(triggerId: string, from: string, to: string): Promise<string[]>;
+  /** Decisions that are still to be sent, in order of decision and dueAt, at most `limit`. */
+  undelivered(triggerId: string, limit: number): Promise<Undelivered[]>;
+  /** They have been sent: the Signal is durable. */
+  markDelivered(triggerId: string, requestIds: readonly string[]): Promise<void>;
+  /** Ids after `after`, in order, of triggers with something due before `dueBefore`, or decided before `decidedBefore` and not sent. */
+  overdueTriggers(request: {
+    dueBefore: string;
+    decidedBefore: string;
+    after: string;
+    limit: number;
+  }): Promise<string[]>;
 
   /** Events after `afterSeq`, upwards, at most `limit`; `lastSeq` is the stream's newest. */
   events(
