@@ -1235,4 +1235,24 @@ describe('accepts', () => {
     ];
     expect(check({ ...runOf(lines), faults }).violations).toEqual([]);
   });
+
+  test('W1: a stop of a session that an earlier turn told to ignore stops goes its whole way', () => {
+    const run = structuredClone(
+      brokenLog((lines) => {
+        Object.assign(lines[42]!, { afterMs: 13_000 });
+        const earlier = lines.find(
+          ({ turnId, type }) => turnId === 't3' && type === 'message.created',
+        );
+        earlier!.payload = {
+          ...earlier!.payload,
+          content: '#script\nwords 9\nignore-cancel\nretry\n# 3',
+        };
+      }),
+    ) as Writable<Evidence>;
+    const late = () =>
+      check(run).violations.filter(({ what }) => what.includes('should have been within'));
+    expect(late()).toHaveLength(1);
+    for (const turn of run.spools) if (turn.attemptKey === 't4.1') turn.spool = 't3.1';
+    expect(late()).toEqual([]);
+  });
 });

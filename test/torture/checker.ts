@@ -227,6 +227,18 @@ function checkCancel(
   }
 }
 
+/** Whether its process may ignore a stop: its script says so, or one before it in the same process, "from now on". */
+function mayIgnoreStops(known: Known, { spools }: Evidence, name: string): boolean {
+  const own = spools.find(({ attemptKey: key }) => key === name);
+  const inProcess = spools
+    .filter(({ spool }) => spool === own?.spool)
+    .map((turn) => turn.attemptKey);
+  return [name, ...inProcess].some((key) => {
+    const content = known.attempts.get(key)?.content;
+    return content !== undefined && expected(content)?.ignoresCancel !== false;
+  });
+}
+
 /** Q1: silence ends what hangs, nothing else, and in time. */
 function checkSilence(
   court: Court,
@@ -326,7 +338,10 @@ function checkSilence(
   if (custodyDied) return;
   // While a process stands still its clock may, and its locks are held.
   const mostMs =
-    stalledMs + lateMs + (script?.ignoresCancel === false ? 0 : LADDER_MS) + stoppedMs(() => true);
+    stalledMs +
+    lateMs +
+    (mayIgnoreStops(known, evidence, name) ? LADDER_MS : 0) +
+    stoppedMs(() => true);
   court.expect('W1', silentMs <= mostMs, () => ({
     what: `attempt ${name} was ended as stalled ${silentMs} ms after its last output, and should have been within ${mostMs}`,
     ...where,
