@@ -47,6 +47,13 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
       return { run: tail, usage: tailUsage };
     },
   },
+  triggers: {
+    summary: 'triggers: what is due next, what went wrong last, the ledger',
+    load: async () => {
+      const { triggers, triggersUsage } = await import('./cli/triggers.ts');
+      return { run: triggers, usage: triggersUsage };
+    },
+  },
   cancel: {
     summary: 'cancel the running turn of a conversation',
     load: async () => {

@@ -30,6 +30,7 @@ import {
   SOCKET_HARD_CAP_BYTES,
   SOCKET_HIGH_WATER_BYTES,
   TERM_GRACE_MS,
+  TRIGGER_GRACE_MS,
 } from './contracts/limits.ts';
 import { PROCESS_MARK } from './contracts/names.ts';
 
@@ -142,6 +143,10 @@ export type Config = {
     stalledAfter: SilenceLimits;
   };
   /** One of our processes whose event loop has not turned for so long is killed and started again; 0: never. */
+  triggers: {
+    /** A fire that is decided so soon after its due time is in time; an absence of the engine that is shorter is none. */
+    graceMs: number;
+  };
   wedgedAfterMs: number;
   logs: {
     /** A log file is rotated above this; one older file is kept beside it. */
@@ -403,6 +408,11 @@ export const VARIABLES = {
     windowMs,
     String(REPLAY_WINDOW_MS),
     'How long the pieces (deltas, tool output) of ended turns are kept for clients that resume, beside those of the last turn. After that only the messages remain, and an older cursor gets a snapshot. 0: not at all.',
+  ),
+  HOLDFAST_TRIGGER_GRACE_MS: withDefault(
+    milliseconds,
+    String(TRIGGER_GRACE_MS),
+    'Decided so soon after its due time, a fire of a trigger is in time. When the engine was away for longer, what was due meanwhile was missed, and the trigger’s policy decides.',
   ),
   HOLDFAST_HOST_NAME: optional(
     id,
@@ -703,6 +713,7 @@ export function loadConfig(environment: Environment = process.env): Config {
       quietAfter: read(V.HOLDFAST_QUIET_AFTER_MS),
       stalledAfter: read(V.HOLDFAST_STALLED_AFTER_MS),
     },
+    triggers: { graceMs: read(V.HOLDFAST_TRIGGER_GRACE_MS) },
     wedgedAfterMs: read(V.HOLDFAST_WEDGED_AFTER_MS),
     logs: { limitBytes: read(V.HOLDFAST_LOG_LIMIT_BYTES) },
   };

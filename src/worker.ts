@@ -1,17 +1,20 @@
 /**
  * The workflow worker: replays conversations and tables, records what they decide, starts again those that Temporal has
- * lost, and folds away old deltas.
+ * lost, looks at triggers that are overdue, and folds away old deltas.
  * Holds no provider and no chat client.
  *
  * Says `{"ready":true,"role":"worker"}` on stdout when it polls.
  */
 import { fileURLToPath } from 'node:url';
 
-import { WorkflowClient } from '@temporalio/client';
+import { ScheduleClient, WorkflowClient } from '@temporalio/client';
 import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
 
+import { Presence } from './activities/presence.ts';
 import { createRecordActivities } from './activities/records.ts';
 import { createTableActivities } from './activities/tables.ts';
+import { triggerSchedules } from './activities/trigger-schedules.ts';
+import { createTriggerActivities } from './activities/triggers.ts';
 import { Compactor } from './compaction.ts';
 import { loadConfig } from './config.ts';
 import { WORKFLOW_TASK_QUEUE } from './contracts/names.ts';
@@ -20,7 +23,11 @@ import { Reviver } from './revival.ts';
 import { openStore } from './store/open.ts';
 import { whenThereIsRoom } from './store/write-failures.ts';
 import { pulseFile, showPulse } from './supervisor/pulse.ts';
+import { TriggerWatch } from './trigger-watch.ts';
 import { workflowSignals } from './workflow-signals.ts';
+
+/** Temporal answers in milliseconds, or not at all. */
+const PING_LIMIT_MS = 3_000;
 
 outliveFullLogs();
 const config = loadConfig();
@@ -33,6 +40,12 @@ const connection = await connectPatiently(() =>
 );
 const client = new WorkflowClient({ connection, namespace: config.temporal.namespace });
 const signals = workflowSignals({ client, taskQueue: WORKFLOW_TASK_QUEUE });
+const { graceMs } = config.triggers;
+const presence = new Presence({ graceMs });
+const schedules = triggerSchedules({
+  client: new ScheduleClient({ connection, namespace: config.temporal.namespace }),
+  taskQueue: WORKFLOW_TASK_QUEUE,
+});
 const worker = await Worker.create({
   connection,
   namespace: config.temporal.namespace,
@@ -42,6 +55,7 @@ const worker = await Worker.create({
   activities: {
     ...createRecordActivities({ store }),
     ...createTableActivities({ store, signals }),
+    ...createTriggerActivities({ store, signals, schedules, presence, graceMs }),
   },
   // One workflow thread and a small cache of conversations: a conversation that is not in it is replayed from its history.
   workflowThreadPoolSize: 1,
@@ -66,7 +80,21 @@ const reviver = new Reviver({
   log,
 });
 reviver.start();
+const triggerWatch = new TriggerWatch({
+  store,
+  signals,
+  schedules,
+  presence,
+  graceMs,
+  ping: () =>
+    connection.withDeadline(Date.now() + PING_LIMIT_MS, () =>
+      connection.workflowService.getSystemInfo({}),
+    ),
+  log,
+});
+triggerWatch.start();
 await worker.run();
+triggerWatch.stop();
 reviver.stop();
 compactor.stop();
 await store.close();

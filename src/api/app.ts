@@ -34,8 +34,10 @@ import { queueRoutes } from './routes/queue.ts';
 import { socketRoute } from './routes/socket.ts';
 import { systemRoutes } from './routes/system.ts';
 import { tableRoutes } from './routes/tables.ts';
+import { triggerRoutes } from './routes/triggers.ts';
 import { Allowlist, Tickets, TokenCheck, bearerToken, judgeHandshake } from './security.ts';
 import { Tables } from './tables.ts';
+import { Triggers } from './triggers.ts';
 import { TurnEnds } from './turn-ends.ts';
 import { parseJson, schemaCompiler } from './validation.ts';
 
@@ -166,6 +168,7 @@ export function createApp(dependencies: GatewayDependencies): FastifyInstance {
     app.register(queueRoutes, { queue, conversations, turnEnds, holds, receiptWaitMs });
     app.register(historyRoutes, { history: new History(parts), holds, receiptWaitMs });
     app.register(tableRoutes, { tables, holds, receiptWaitMs });
+    app.register(triggerRoutes, { triggers: new Triggers(parts), holds, receiptWaitMs });
     app.register(eventRoutes, {
       conversations,
       tables,

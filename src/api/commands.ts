@@ -1,5 +1,6 @@
 /**
- * The one way in: what the gateway may ask of the workflows of conversations and tables. The gateway never writes the store.
+ * The one way in: what the gateway may ask of the workflows of conversations, tables and triggers. The gateway never writes the
+ * store.
  */
 import type {
   ActivateSignalValue,
@@ -17,6 +18,13 @@ import type {
   UpdateQueuedSignalValue,
   UpdateTableSignalValue,
 } from '../contracts/signals.ts';
+import type {
+  BackfillSignalValue,
+  ChangeTriggerSignalValue,
+  CreateTriggerSignalValue,
+  FireTriggerSignalValue,
+  RemoveTriggerSignalValue,
+} from '../contracts/triggers.ts';
 
 /** A signal of protocol.md section 7 with its one argument. */
 export type ConversationSignal =
@@ -35,6 +43,14 @@ export type TableSignal =
   | { name: 'newConversation'; argument: NewConversationSignalValue }
   | { name: 'activate'; argument: ActivateSignalValue }
   | { name: 'updateTable'; argument: UpdateTableSignalValue };
+
+/** As {@link ConversationSignal}, of a trigger. */
+export type TriggerSignal =
+  | { name: 'create'; argument: CreateTriggerSignalValue }
+  | { name: 'change'; argument: ChangeTriggerSignalValue }
+  | { name: 'remove'; argument: RemoveTriggerSignalValue }
+  | { name: 'fire'; argument: FireTriggerSignalValue }
+  | { name: 'backfill'; argument: BackfillSignalValue };
 
 export type NewConversation = NonNullable<ConversationInputValue['create']>;
 export type NewTable = NonNullable<TableInputValue['create']>;
@@ -55,6 +71,8 @@ export interface WorkflowCommands {
   createTable(command: { tableId: string; create: NewTable }): Promise<void>;
   /** Signals the table's workflow, and starts it first when Temporal does not know it. */
   signalTable(command: { tableId: string; signal: TableSignal }): Promise<void>;
+  /** Signals the Workflow that carries out the trigger's commands, and starts it first when none does just now. */
+  signalTrigger(command: { triggerId: string; signal: TriggerSignal }): Promise<void>;
   /** Resolves when the server answers; rejects soon when it does not. */
   check(): Promise<void>;
 }

@@ -20,6 +20,7 @@ export function lateCommands(load: () => Promise<Loaded>): LateCommands {
       signal: async (command) => (await loaded()).commands.signal(command),
       createTable: async (command) => (await loaded()).commands.createTable(command),
       signalTable: async (command) => (await loaded()).commands.signalTable(command),
+      signalTrigger: async (command) => (await loaded()).commands.signalTrigger(command),
       check: async () => (await loaded()).commands.check(),
     },
     load: loaded,

@@ -29,6 +29,8 @@ export type CommandRequest<T> = {
   feed: Feed;
   gate: CommandGate;
   stream: string;
+  /** The caller's own; else a fresh one. */
+  commandId?: string;
   /** Type of the event that carries the commandId once it is done. */
   recordedAs: string;
   /** Throws what forbids it now; nothing has been signalled then. */
@@ -57,6 +59,7 @@ async function carryOut<T>(
     feed,
     gate,
     stream,
+    commandId = randomUUID(),
     recordedAs,
     allow,
     guard,
@@ -67,11 +70,8 @@ async function carryOut<T>(
   }: CommandRequest<T>,
   accepted: () => void,
 ): Promise<T | null> {
-  const commandId = randomUUID();
   const isRecord = (event: StoredEvent): boolean =>
-    event.type === recordedAs &&
-    event.json.includes(commandId) &&
-    memberOf(memberOf(JSON.parse(event.json), 'payload'), 'commandId') === commandId;
+    event.type === recordedAs && isRecordOf(event, commandId);
   const before = await store.lastSeq(stream);
   const inLog = (): Promise<StoredEvent | null> =>
     findInLog({ store, stream, after: before, fits: isRecord });
@@ -110,6 +110,14 @@ async function carryOut<T>(
     ...wait,
   });
   return done === null ? null : answer(done);
+}
+
+/** Whether `event` carries this commandId. */
+export function isRecordOf({ json }: StoredEvent, commandId: string): boolean {
+  return (
+    json.includes(commandId) &&
+    memberOf(memberOf(JSON.parse(json), 'payload'), 'commandId') === commandId
+  );
 }
 
 /** Whether nobody can know if a signal was taken. */

@@ -16,14 +16,18 @@ import {
   conversationWorkflowOptions,
   SEARCH_ATTRIBUTE,
   tableWorkflowOptions,
+  TRIGGER_SIGNAL,
+  triggerWorkflowOptions,
   WORKFLOW_TYPE,
 } from '../contracts/names.ts';
 import type { ConversationInputValue, TableInputValue } from '../contracts/signals.ts';
+import type { TriggerInputValue } from '../contracts/triggers.ts';
 import type {
   ConversationSignal,
   NewConversation,
   NewTable,
   TableSignal,
+  TriggerSignal,
   WorkflowCommands,
 } from './commands.ts';
 
@@ -170,6 +174,24 @@ class TemporalCommands implements WorkflowCommands {
         ...tableWorkflowOptions(tableId),
         args: [input],
         signal: signal.name,
+        signalArgs: [signal.argument],
+      }),
+    );
+  }
+
+  async signalTrigger({
+    triggerId,
+    signal,
+  }: {
+    triggerId: string;
+    signal: TriggerSignal;
+  }): Promise<void> {
+    const input: TriggerInputValue = { triggerId };
+    await this.#durably('signal', () =>
+      this.#client.signalWithStart(WORKFLOW_TYPE.trigger, {
+        ...triggerWorkflowOptions(triggerId),
+        args: [input],
+        signal: TRIGGER_SIGNAL[signal.name],
         signalArgs: [signal.argument],
       }),
     );

@@ -77,6 +77,10 @@ export function createEventPrinter({
         return say(`[taken over by host ${event.payload.host}: ${event.payload.cause}]`);
       case 'chat.quiet':
         return say(`[silent for ${Math.round(event.payload.silentMs / 1000)} s]`);
+      case 'trigger.fired':
+        return say(
+          `[trigger ${event.payload.title === '' ? event.payload.triggerId : event.payload.title}, due ${event.payload.dueAt}: ${event.payload.words}]`,
+        );
       case 'notice':
         return say(`[${event.payload.code}: ${event.payload.text}]`);
       default:

@@ -93,6 +93,8 @@ export const BACKFILL_DEFAULT = 100;
 export const COUNT_LIMIT = 100_000_000;
 /** Of a `window` that does not say. */
 export const MISSED_WINDOW_MS = 3_600_000;
+/** The longest `window`: a year, so that what is due once a year can have one. */
+export const MISSED_WINDOW_LIMIT_MS = 366 * 86_400_000;
 /** Longest jitter. */
 export const JITTER_LIMIT_MS = 3_600_000;
 /** Triggers that are not removed. */

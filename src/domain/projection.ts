@@ -8,10 +8,14 @@
 import type {
   ConversationStateName,
   ConversationSummaryValue,
+  DecidedFireValue,
   Event,
   EventPayloads,
   OutcomeName,
   QueueItemValue,
+  TriggerCauseName,
+  TriggerDefinitionValue,
+  TriggerOutcomeName,
   UsageValue,
 } from '../contracts/events.ts';
 import { LAST_LINE_CHARS } from '../contracts/limits.ts';
@@ -97,6 +101,26 @@ export type TableChange =
     }
   | { type: 'table.update'; title: string }
   | { type: 'table.activate'; conversationId: string };
+
+/** What a trigger's own events change. */
+export type TriggerChange =
+  | {
+      type: 'trigger.insert';
+      rule: string;
+      definition: TriggerDefinitionValue;
+      decidedUntil: string;
+      nextDueAt: string | null;
+    }
+  /** A definition under the name of an earlier rule takes its place. */
+  | {
+      type: 'trigger.update';
+      rule: string;
+      definition: TriggerDefinitionValue;
+      nextDueAt: string | null;
+    }
+  | { type: 'trigger.remove' }
+  | { type: 'trigger.advance'; decidedUntil: string; nextDueAt: string | null }
+  | { type: 'ledger.insert'; cause: TriggerCauseName; fire: DecidedFireValue };
 
 /** The changes of one stored event of a conversation, in order. An event of an unknown type changes nothing. */
 export function project(event: Event): Change[] {
@@ -269,6 +293,52 @@ export function projectTable(event: Event): TableChange[] {
     default:
       return [];
   }
+}
+
+/** The changes of one stored event of a trigger's stream, in order. */
+export function projectTrigger(event: Event): TriggerChange[] {
+  switch (event.type) {
+    case 'trigger.created': {
+      const { rule, definition, decidedUntil, nextDueAt } = event.payload;
+      return [{ type: 'trigger.insert', rule, definition, decidedUntil, nextDueAt }];
+    }
+    case 'trigger.updated': {
+      const { rule, definition, nextDueAt } = event.payload;
+      return [{ type: 'trigger.update', rule, definition, nextDueAt }];
+    }
+    case 'trigger.removed':
+      return [{ type: 'trigger.remove' }];
+    case 'trigger.decided': {
+      const { cause, until, nextDueAt = null, fires } = event.payload;
+      const changes: TriggerChange[] = fires.map((fire) => ({
+        type: 'ledger.insert',
+        cause,
+        fire,
+      }));
+      // What is run by hand or afterwards says nothing of what has been due meanwhile.
+      if (cause === 'due' && until !== undefined)
+        changes.push({ type: 'trigger.advance', decidedUntil: until, nextDueAt });
+      return changes;
+    }
+    default:
+      return [];
+  }
+}
+
+/** Whether a message is sent for a row of this outcome. */
+export function isRun(outcome: TriggerOutcomeName): boolean {
+  return outcome === 'fired' || outcome === 'late' || outcome === 'caught-up';
+}
+
+/** What becomes of a row whose message its conversation has refused; `words` are added to the row's. */
+export function refusedBy(code: string): {
+  outcome: TriggerOutcomeName;
+  reason: string;
+  words: string;
+} {
+  return code === 'busy'
+    ? { outcome: 'skipped', reason: code, words: 'Its conversation was busy.' }
+    : { outcome: 'rejected', reason: code, words: `Its conversation refused it: ${code}.` };
 }
 
 /** What a list shows of a text: its last line with anything in it, cut to {@link LAST_LINE_CHARS}. */

@@ -4,13 +4,15 @@
  * Invariants:
  *  1 The text is built once, at the append; every reader is given these very characters (L2, L3).
  *  2 Field order is fixed: type, conversationId, tableId, turnId, attempt, requestId, seq, at, payload.
- *  3 A conversation's stream stamps its conversationId, a table's its tableId, whatever the appender wrote.
+ *  3 A conversation's stream stamps its conversationId, a table's its tableId, whatever the appender wrote. A trigger's events
+ *    name it in their payload (trigger-basis.ts refuses another's).
  */
 import type { Event, NewEvent } from '../contracts/events.ts';
-import { conversationStream, tableStream } from '../contracts/ids.ts';
+import { conversationStream, tableStream, triggerStream } from '../contracts/ids.ts';
 
 const CONVERSATION_PREFIX = conversationStream('');
 const TABLE_PREFIX = tableStream('');
+const TRIGGER_PREFIX = triggerStream('');
 
 /** The conversation whose stream this is, or null for another kind of stream. */
 export function conversationOfStream(stream: string): string | null {
@@ -20,6 +22,11 @@ export function conversationOfStream(stream: string): string | null {
 /** The table whose stream this is, or null for another kind of stream. */
 export function tableOfStream(stream: string): string | null {
   return stream.startsWith(TABLE_PREFIX) ? stream.slice(TABLE_PREFIX.length) : null;
+}
+
+/** The trigger whose stream this is, or null for another kind of stream. */
+export function triggerOfStream(stream: string): string | null {
+  return stream.startsWith(TRIGGER_PREFIX) ? stream.slice(TRIGGER_PREFIX.length) : null;
 }
 
 /** The event in its place: stamped, its fields in the stored order. */

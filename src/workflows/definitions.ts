@@ -1,7 +1,13 @@
 /** What a conversation's Workflow answers to. Wire names: contracts/names.ts. Source: protocol.md section 7. */
 import { defineQuery, defineSignal } from '@temporalio/workflow';
 
-import { QUERY, SEARCH_ATTRIBUTE, SIGNAL, TABLE_SIGNAL } from '../contracts/names.ts';
+import {
+  QUERY,
+  SEARCH_ATTRIBUTE,
+  SIGNAL,
+  TABLE_SIGNAL,
+  TRIGGER_SIGNAL,
+} from '../contracts/names.ts';
 import type {
   ActivateSignalValue,
   CancelSignalValue,
@@ -20,6 +26,13 @@ import type {
   WantSlotSignalValue,
   WorkflowSnapshotValue,
 } from '../contracts/signals.ts';
+import type {
+  BackfillSignalValue,
+  ChangeTriggerSignalValue,
+  CreateTriggerSignalValue,
+  FireTriggerSignalValue,
+  RemoveTriggerSignalValue,
+} from '../contracts/triggers.ts';
 
 /** A user's message. Its receipt is an event of the log. */
 export const sendSignal = defineSignal<[SendSignalValue]>(SIGNAL.send);
@@ -61,6 +74,19 @@ export const wantSlotSignal = defineSignal<[WantSlotSignalValue]>(TABLE_SIGNAL.w
 export const lookSignal = defineSignal<[{ yields?: string | null }?]>(TABLE_SIGNAL.look);
 /** Of a table: which conversation is active. */
 export const tableSnapshotQuery = defineQuery<TableWorkflowSnapshotValue>(QUERY.snapshot);
+
+/** Of a trigger: it comes to be. One that is there stays as it is. */
+export const createTriggerSignal = defineSignal<[CreateTriggerSignalValue]>(TRIGGER_SIGNAL.create);
+/** Of a trigger: another rule, or paused, or no longer. */
+export const changeTriggerSignal = defineSignal<[ChangeTriggerSignalValue]>(TRIGGER_SIGNAL.change);
+/** Of a trigger: nothing is due of it any more. */
+export const removeTriggerSignal = defineSignal<[RemoveTriggerSignalValue]>(TRIGGER_SIGNAL.remove);
+/** Of a trigger: runs it now. */
+export const fireTriggerSignal = defineSignal<[FireTriggerSignalValue]>(TRIGGER_SIGNAL.fire);
+/** Of a trigger: runs what was due in a range and did not run. */
+export const backfillTriggerSignal = defineSignal<[BackfillSignalValue]>(TRIGGER_SIGNAL.backfill);
+/** Of a trigger: something may be due, or decided and not sent. */
+export const lookAtTriggerSignal = defineSignal(TRIGGER_SIGNAL.look);
 
 /** The state the workflow owns; the transcript is in the log. */
 export const snapshotQuery = defineQuery<WorkflowSnapshotValue>(QUERY.snapshot);

@@ -477,6 +477,7 @@ describe('what the store shows before the feed has brought it', () => {
             signal: (command) => carriedOut(workflow.signal(command)),
             createTable: (command) => carriedOut(workflow.createTable(command)),
             signalTable: (command) => carriedOut(workflow.signalTable(command)),
+            signalTrigger: (command) => carriedOut(workflow.signalTrigger(command)),
             check: () => workflow.check(),
           };
         },

@@ -772,5 +772,7 @@ class SlowCommands implements WorkflowCommands {
 
   async signalTable(): Promise<void> {}
 
+  async signalTrigger(): Promise<void> {}
+
   async check(): Promise<void> {}
 }

@@ -1,14 +1,27 @@
 /**
- * The workflows of conversations and tables and a turn host in this process, for tests of the gateway: the real decisions, the
+ * The workflows of conversations, tables and triggers and a turn host in this process, for tests of the gateway: the real decisions, the
  * real record activities and the real store; only Temporal and the provider are missing. Turns speak and end as the test says.
  */
+import { ApplicationFailure } from '@temporalio/common';
+
+import { Presence } from '../../src/activities/presence.ts';
 import { createRecordActivities, type RecordActivities } from '../../src/activities/records.ts';
-import { createTableActivities, type TableActivities } from '../../src/activities/tables.ts';
+import {
+  createTableActivities,
+  type TableActivities,
+  type WorkflowSignals,
+} from '../../src/activities/tables.ts';
+import {
+  createTriggerActivities,
+  type TriggerActivities,
+  type TriggerCommand,
+} from '../../src/activities/triggers.ts';
 import type {
   ConversationSignal,
   NewConversation,
   NewTable,
   TableSignal,
+  TriggerSignal,
   WorkflowCommands,
 } from '../../src/api/commands.ts';
 import { HoldfastError } from '../../src/contracts/errors.ts';
@@ -18,7 +31,9 @@ import {
   conversationStream,
   providerMessageId,
   tableStream,
+  triggerStream,
 } from '../../src/contracts/ids.ts';
+import { TRIGGER_GRACE_MS } from '../../src/contracts/limits.ts';
 import type { ResolveApprovalSignalValue } from '../../src/contracts/signals.ts';
 import {
   apply,
@@ -64,10 +79,12 @@ export class WorkflowDouble implements WorkflowCommands {
   gate: Promise<void> = Promise.resolve();
   readonly signals: { conversationId: string; signal: ConversationSignal }[] = [];
   readonly tableSignals: { tableId: string; signal: TableSignal }[] = [];
+  readonly triggerSignals: { triggerId: string; signal: TriggerSignal }[] = [];
   creates = 0;
   readonly #store: Store;
   readonly #records: RecordActivities;
   readonly #tables: TableActivities;
+  readonly #triggers: TriggerActivities;
   readonly #models = new Map<string, ConversationModel>();
   readonly #running = new Map<string, Running>();
   /** By Workflow Id: the last thing that was given to it. */
@@ -78,17 +95,27 @@ export class WorkflowDouble implements WorkflowCommands {
   constructor(store: Store) {
     this.#store = store;
     this.#records = createRecordActivities({ store });
-    this.#tables = createTableActivities({
+    const signals: WorkflowSignals = {
+      // Durable, and carried out when its receiver comes to it.
+      signalConversation: async (conversationId, name, argument) =>
+        void this.#enqueue(conversationStream(conversationId), () =>
+          this.#take(conversationId, name, argument),
+        ),
+      signalTable: async (tableId, name, argument) =>
+        void this.#enqueue(tableStream(tableId), () => this.#decide(tableId, name, argument)),
+    };
+    this.#tables = createTableActivities({ store, signals });
+    this.#triggers = createTriggerActivities({
       store,
-      signals: {
-        // Durable, and carried out when its receiver comes to it.
-        signalConversation: async (conversationId, name, argument) =>
-          void this.#enqueue(conversationStream(conversationId), () =>
-            this.#take(conversationId, name, argument),
-          ),
-        signalTable: async (tableId, name, argument) =>
-          void this.#enqueue(tableStream(tableId), () => this.#decide(tableId, name, argument)),
+      signals,
+      // Nothing is due by itself here; a test asks for a look.
+      schedules: {
+        sync: async () => undefined,
+        remove: async () => undefined,
+        rules: async () => new Map(),
       },
+      presence: new Presence({ graceMs: TRIGGER_GRACE_MS }),
+      graceMs: TRIGGER_GRACE_MS,
     });
   }
 
@@ -121,6 +148,28 @@ export class WorkflowDouble implements WorkflowCommands {
     await this.#through(tableStream(tableId), () =>
       this.#decide(tableId, signal.name, signal.argument),
     );
+  }
+
+  async signalTrigger(command: { triggerId: string; signal: TriggerSignal }): Promise<void> {
+    this.triggerSignals.push(command);
+    const { triggerId, signal } = command;
+    await this.#through(triggerStream(triggerId), async () => {
+      const asked = { name: signal.name, value: signal.argument } as TriggerCommand;
+      await this.#triggers
+        .carryOutCommand({ triggerId, command: asked })
+        .catch((error: unknown) => {
+          // As the workflow does: it is over, and what follows it is not held up.
+          if (!(error instanceof ApplicationFailure)) throw error;
+        });
+      await this.#triggers.lookAtTrigger({ triggerId });
+    });
+  }
+
+  /** What the trigger's Schedule asks for. */
+  async look(triggerId: string): Promise<void> {
+    await this.#enqueue(triggerStream(triggerId), async () => {
+      await this.#triggers.lookAtTrigger({ triggerId });
+    });
   }
 
   async check(): Promise<void> {

@@ -13,13 +13,16 @@ import {
   at,
   type Attempt,
   CLOCK_SLACK_MS,
+  contentTaken,
   Court,
   excerpt,
   firstDifference,
   type Known,
+  type LoggedReceipt,
   OUTCOME_OF,
   type Place,
   readLog,
+  receiptsOf,
   streamOf,
   type Verdict,
   type Violation,
@@ -30,6 +33,7 @@ import { checkQueue } from './queue-rules.ts';
 import { expectationOf } from './script.ts';
 import { checkClient, checkLog, checkRereads } from './stream-rules.ts';
 import { checkAlone, checkTable } from './table-rules.ts';
+import { checkTriggers, withTriggerSends } from './trigger-rules.ts';
 
 /** Bounds of W2: twice what is allowed after a start. A run holds many sockets and adopts many spools, but no heap may grow. */
 const MOST_RESIDENT_MB: Readonly<Record<string, number>> = {
@@ -44,8 +48,9 @@ const COMMIT_MS = 1_000;
 /** From the first to the last step of a cancel that is ignored. */
 const LADDER_MS = CANCEL_GRACE_MS + TERM_GRACE_MS;
 
-export function check(evidence: Evidence): Verdict {
+export function check(recorded: Evidence): Verdict {
   const court = new Court();
+  const evidence = withTriggerSends(recorded);
   const all = evidence.conversations.map((conversation) => readLog(conversation));
   for (const known of all) {
     const { conversationId, view } = known.evidence;
@@ -72,6 +77,7 @@ export function check(evidence: Evidence): Verdict {
   }
   checkActs(court, all, evidence);
   for (const table of evidence.tables) checkTable(court, table, all, evidence);
+  checkTriggers(court, all, evidence);
   checkProcesses(court, evidence);
   checkHealth(court, evidence);
   return { violations: court.violations, checked: court.checked };
@@ -362,36 +368,14 @@ function checkStored(court: Court, known: Known, attempt: Attempt): void {
   }));
 }
 
-type LoggedReceipt = {
-  status: 'started' | 'queued' | 'rejected';
-  turnId: string | null;
-  seq: number;
-  position?: number;
-  code?: string;
-};
-
 /** A1-A3: what clients asked for and were told, against the log. */
 function checkCommands(court: Court, known: Known, evidence: Evidence): void {
   const { conversationId } = known.evidence;
-  const logged = new Map<string, LoggedReceipt[]>();
+  const logged = receiptsOf(known);
   const started = new Map<string, number[]>();
-  for (const event of known.events) {
-    const { requestId, seq } = event;
-    if (requestId === undefined) continue;
-    const turnId = event.turnId ?? null;
-    const add = (receipt: LoggedReceipt): void => {
-      logged.set(requestId, [...(logged.get(requestId) ?? []), receipt]);
-    };
-    if (event.type === 'chat.queued')
-      add({ status: 'queued', turnId, seq, position: event.payload.position });
-    else if (event.type === 'chat.rejected')
-      add({ status: 'rejected', turnId: null, seq, code: event.payload.code });
-    else if (event.type === 'chat.started') {
+  for (const { type, requestId, seq } of known.events)
+    if (type === 'chat.started' && requestId !== undefined)
       started.set(requestId, [...(started.get(requestId) ?? []), seq]);
-      // A queued request starts later; its receipt for ever is "queued".
-      if (logged.get(requestId)?.[0]?.status !== 'queued') add({ status: 'started', turnId, seq });
-    }
-  }
   for (const [requestId, receipts] of logged) {
     const seqs = receipts.map(({ seq }) => seq);
     court.expect('A1', receipts.length === 1, () => ({
@@ -484,11 +468,11 @@ function checkRequest(
       ...evidenceOf(),
     }));
 
-  // Whose content was taken: the log says. While it waits it may be edited: as it was when it began to wait.
+  // Whose content was taken: the log says.
   const kept =
-    receipt?.status === 'rejected' || receipt === undefined || asked[0]?.kind === 'retry'
+    receipt === undefined || asked[0]?.kind === 'retry'
       ? null
-      : (queuedContent(known, requestId) ?? known.contents.get(receipt.turnId ?? '') ?? null);
+      : contentTaken(known, requestId, receipt);
   if (kept !== null)
     court.expect(
       'A2',
@@ -539,16 +523,6 @@ function checkRequest(
         ...evidenceOf(),
       }));
   }
-}
-
-/** Its content when it began to wait; null: it never did. */
-function queuedContent(known: Known, requestId: string): string | null {
-  for (const event of known.events) {
-    if (event.type !== 'queue.changed') continue;
-    const row = event.payload.queue.find((each) => each.requestId === requestId);
-    if (row !== undefined) return row.content;
-  }
-  return null;
 }
 
 /** A3, the other way round: of what was refused for want of room nothing was done, unless it was asked for again. */

@@ -22,6 +22,8 @@ export const INVARIANTS = [
   'S2',
   'T1',
   'H1',
+  'D1',
+  'D2',
   'C1',
   'C2',
   'P1',
@@ -40,6 +42,7 @@ export type Violation = {
   what: string;
   conversationId?: string;
   tableId?: string;
+  triggerId?: string;
   turnId?: string;
   seqs?: readonly number[];
   /** Lines of the log around it, and what else shows it. */
@@ -252,6 +255,48 @@ function noteSilence(attempt: Attempt, event: Event, atMs: number): void {
   }
   attempt.lastSign = { seq, atMs };
   attempt.signBeforeTakeover = null;
+}
+
+/** What became of a request first, by the log. */
+export type LoggedReceipt = {
+  status: 'started' | 'queued' | 'rejected';
+  turnId: string | null;
+  seq: number;
+  position?: number;
+  code?: string;
+};
+
+/** By requestId. */
+export function receiptsOf({ events }: Known): Map<string, LoggedReceipt[]> {
+  const logged = new Map<string, LoggedReceipt[]>();
+  for (const event of events) {
+    const { requestId, seq } = event;
+    if (requestId === undefined) continue;
+    const turnId = event.turnId ?? null;
+    const add = (receipt: LoggedReceipt): void => {
+      logged.set(requestId, [...(logged.get(requestId) ?? []), receipt]);
+    };
+    if (event.type === 'chat.queued')
+      add({ status: 'queued', turnId, seq, position: event.payload.position });
+    else if (event.type === 'chat.rejected')
+      add({ status: 'rejected', turnId: null, seq, code: event.payload.code });
+    // A queued request starts later; its receipt for ever is "queued".
+    else if (event.type === 'chat.started' && logged.get(requestId)?.[0]?.status !== 'queued')
+      add({ status: 'started', turnId, seq });
+  }
+  return logged;
+}
+
+/** The content that was taken of a request: as it began to wait, or as it started. Null: none was, or its turn is a retried one. */
+export function contentTaken(known: Known, requestId: string, receipt: LoggedReceipt): string | null {
+  if (receipt.status === 'rejected') return null;
+  for (const event of known.events) {
+    if (event.type !== 'queue.changed') continue;
+    // While it waits it may be edited.
+    const row = event.payload.queue.find((each) => each.requestId === requestId);
+    if (row !== undefined) return row.content;
+  }
+  return known.contents.get(receipt.turnId ?? '') ?? null;
 }
 
 /** Where a violation shows. */

@@ -1,6 +1,13 @@
 /** What a run leaves behind for the checker: plain data, recorded by clients, by a watcher of the store and by audits. */
-import type { ConversationSummaryValue } from '../../src/contracts/events.ts';
+import type { ConversationSummaryValue, TriggerOutcomeName } from '../../src/contracts/events.ts';
 import type { WhenBusyName } from '../../src/contracts/signals.ts';
+import type {
+  CreateTriggerBodyValue,
+  LedgerCountsValue,
+  LedgerRowValue,
+  PatchTriggerBodyValue,
+  TriggerViewValue,
+} from '../../src/contracts/triggers.ts';
 import type {
   ConversationViewValue,
   MessageViewValue,
@@ -39,6 +46,21 @@ export type TableEvidence = {
   view: TableWithActiveValue;
   /** The last whole list, archived ones too. */
   list: readonly ConversationSummaryValue[];
+};
+
+export type TriggerEvidence = {
+  triggerId: string;
+  /** Its stream, as {@link ConversationEvidence}'s log. */
+  log: readonly LogEntry[];
+  rereads: readonly Reread[];
+  /** Each event's place among the events of all streams. */
+  places: readonly { seq: number; order: number }[];
+  /** The whole ledger by HTTP, newest first, and its counts. */
+  ledger: readonly LedgerRowValue[];
+  counts: LedgerCountsValue;
+  /** Null: it is removed, and has none any more. */
+  view: TriggerViewValue | null;
+  gatheredAtMs: number;
 };
 
 /** A receipt, as far as it was told. */
@@ -105,6 +127,38 @@ export type ActRecord = {
   answer: { is: 'done' } | { is: 'refused'; code: string } | { is: 'unknown'; why: string };
 };
 
+/** What a client asked of a trigger, by its own ids or in absolute terms: asked again, it is the same. */
+export type TriggerAct =
+  | { do: 'create'; asked: Omit<CreateTriggerBodyValue, 'triggerId'> }
+  | { do: 'change'; change: PatchTriggerBodyValue }
+  | { do: 'remove' }
+  | { do: 'fire'; requestId: string }
+  /** Both ends included. */
+  | { do: 'backfill'; requestId: string; from: string; to: string };
+
+export type TriggerActRecord = {
+  act: TriggerAct;
+  triggerId: string;
+  sentAtMs: number;
+  answeredAtMs: number;
+  answer: ActRecord['answer'];
+  /** What a fire that is done was answered with. */
+  row: LedgerRowValue | null;
+  /** The same of a backfill: how many it runs. */
+  count: number | null;
+};
+
+/** What a client read of a ledger, page by page, newest first. */
+export type LedgerReading = {
+  triggerId: string;
+  sentAtMs: number;
+  /** Only of this outcome. */
+  outcome: TriggerOutcomeName | null;
+  items: readonly LedgerRowValue[];
+  /** It was read to its end. */
+  whole: boolean;
+};
+
 /**
  * What may end a turn by a client's will: a cancel, and whatever goes before what runs. With a table: the turn that runs
  * there, of whichever conversation.
@@ -162,8 +216,8 @@ export type Fault = {
   fault: FaultKind;
   /** Null: no process was hit. */
   pid: number | null;
-  /** The state that was waited for, and the conversation that was in it. */
-  state: ConversationPhase;
+  /** The state that was waited for, and the conversation that was in it, or that a trigger sends to; '': none is known. */
+  state: Phase;
   conversationId: string;
   /** The attempt whose provider was hit. */
   attemptKey: string | null;
@@ -207,6 +261,17 @@ export const CONVERSATION_PHASES = [
 ] as const;
 export type ConversationPhase = (typeof CONVERSATION_PHASES)[number];
 
+export const TRIGGER_PHASES = [
+  // It is due, and what becomes of that is not decided yet.
+  'trigger-due',
+  // It is decided to run, and its conversation has not said anything of it.
+  'trigger-sending',
+] as const;
+export type TriggerPhase = (typeof TRIGGER_PHASES)[number];
+
+export const PHASES = [...CONVERSATION_PHASES, ...TRIGGER_PHASES] as const;
+export type Phase = ConversationPhase | TriggerPhase;
+
 /** A process that carries a mark, or that the run has planted. */
 export type ProcessEvidence = { pid: number; mark: string | null; command: string };
 
@@ -221,6 +286,9 @@ export type ReplayEvidence = { workflowId: string; events: number; error: string
 export type Evidence = {
   conversations: readonly ConversationEvidence[];
   tables: readonly TableEvidence[];
+  triggers: readonly TriggerEvidence[];
+  triggerActs: readonly TriggerActRecord[];
+  readings: readonly LedgerReading[];
   commands: readonly CommandRecord[];
   acts: readonly ActRecord[];
   cancels: readonly CancelRecord[];
@@ -238,6 +306,8 @@ export type Evidence = {
   healing: { settledAfterMs: number | null; limitMs: number; stuck: readonly string[] };
   /** Limits of the silence clock, and how late a limit may be noticed on this machine. */
   silence: { quietMs: number; stalledMs: number; lateMs: number };
+  /** What is decided later is not in time; what is decided later than that was missed. */
+  fires: { graceMs: number; lateMs: number };
   use: readonly RoleUse[];
   spoolFolders: { left: number; limit: number };
   signals: readonly SignalEvidence[];

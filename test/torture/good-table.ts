@@ -39,7 +39,7 @@ export type TableLine = {
   payload: Record<string, unknown>;
 };
 
-/** One append: to a conversation, or to the table itself. `name`: for a test to find it. `afterMs`: since the one before it. */
+/** One append: to a conversation, to the table itself, or to a trigger (its stream). `name`: for a test to find it. `afterMs`: since the one before it. */
 export type Step = { name: string; to: string; lines: TableLine[]; afterMs?: number };
 
 const PROMPTS: Readonly<Record<string, string>> = {
@@ -66,7 +66,7 @@ export const queueOf = (items: readonly Waiting[], more: object = {}): TableLine
   type: 'queue.changed',
   payload: { queue: items.map((item, position) => ({ ...item, position })), ...more },
 });
-const queued = (requestId: string, position: number): TableLine => ({
+export const queued = (requestId: string, position: number): TableLine => ({
   type: 'chat.queued',
   turnId: `t-${requestId}`,
   requestId,
@@ -83,7 +83,7 @@ export const created = (title = '', more: object = {}): TableLine => ({
     ...more,
   },
 });
-const state = (name: string): TableLine => ({
+export const state = (name: string): TableLine => ({
   type: 'conversation.state',
   payload: { state: name },
 });
@@ -103,13 +103,13 @@ export const begin = (requestId: string, content = PROMPTS[requestId] ?? ''): Ta
   },
   state('processing'),
 ];
-const of = (requestId: string, type: string, payload: Record<string, unknown>): TableLine => ({
+export const of = (requestId: string, type: string, payload: Record<string, unknown>): TableLine => ({
   type,
   turnId: `t-${requestId}`,
   attempt: 1,
   payload,
 });
-const said = (
+export const said = (
   requestId: string,
   content: string,
   { status = 'complete', part = 1 }: { status?: 'complete' | 'partial'; part?: number } = {},
@@ -121,11 +121,11 @@ const said = (
     of(requestId, 'assistant.segment.ended', { messageId, content, status }),
   ];
 };
-const cancelling = (requestId: string, by: string): TableLine[] => [
+export const cancelling = (requestId: string, by: string): TableLine[] => [
   of(requestId, 'chat.cancelling', { step: 'requested', by }),
   state('cancelled'),
 ];
-const titled = (title: string, more: object = {}): TableLine => ({
+export const titled = (title: string, more: object = {}): TableLine => ({
   type: 'conversation.updated',
   payload: { title, ...more },
 });
@@ -262,7 +262,7 @@ export function goodSteps(): Step[] {
 }
 
 /** What the engine makes of the steps: logs, the table's stream, lists, snapshots. */
-class Engine {
+export class Engine {
   readonly #logs = new Map<string, { entries: LogEntry[]; orders: number[]; events: Event[] }>();
   readonly #views = new Map<string, ConversationViewValue>();
   readonly rows = new Map<string, ConversationSummaryValue>();
@@ -275,6 +275,10 @@ class Engine {
       const whose = conversationId === undefined ? {} : { conversationId };
       for (const line of lines)
         this.#append(tableStream(TABLE), { ...line, ...whose, tableId: TABLE }, at);
+      return;
+    }
+    if (to.startsWith('trigger:')) {
+      for (const line of lines) this.#append(to, line, at);
       return;
     }
     for (const line of lines)
@@ -362,6 +366,9 @@ export function tableRunOf(steps: readonly Step[]): Evidence {
   return {
     conversations: [...engine.rows.keys()].map((id) => conversationOf(engine, id)),
     tables: [tableOf(engine)],
+    triggers: [],
+    triggerActs: [],
+    readings: [],
     commands: commandsAt(atMs),
     acts: actsAt(atMs),
     cancels: [
@@ -376,6 +383,7 @@ export function tableRunOf(steps: readonly Step[]): Evidence {
     strangersGone: [],
     healing: { settledAfterMs: 4_000, limitMs: 60_000, stuck: [] },
     silence: { quietMs: 5_000, stalledMs: 12_000, lateMs: 5_000 },
+    fires: { graceMs: 10_000, lateMs: 60_000 },
     use: [],
     spoolFolders: { left: 3, limit: 44 },
     signals: Object.keys(PROMPTS).map((requestId) => ({
@@ -387,7 +395,7 @@ export function tableRunOf(steps: readonly Step[]): Evidence {
   };
 }
 
-function conversationOf(engine: Engine, conversationId: string): ConversationEvidence {
+export function conversationOf(engine: Engine, conversationId: string): ConversationEvidence {
   const { entries, orders, events } = engine.log(conversationStream(conversationId));
   const view = engine.view(conversationId);
   const turns = events.flatMap((event) => {
@@ -424,7 +432,7 @@ function conversationOf(engine: Engine, conversationId: string): ConversationEvi
   };
 }
 
-function tableOf(engine: Engine): TableEvidence {
+export function tableOf(engine: Engine): TableEvidence {
   const { entries, orders, events } = engine.log(tableStream(TABLE));
   const table = foldTableEvents(emptyTableView(TABLE), events);
   const list = [...engine.rows.values()].toSorted((a, b) =>

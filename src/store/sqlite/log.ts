@@ -3,15 +3,22 @@ import type { SQLInputValue } from 'node:sqlite';
 
 import type { NewEvent } from '../../contracts/events.ts';
 import { tableStream } from '../../contracts/ids.ts';
-import { project, projectTable, type Change } from '../../domain/projection.ts';
+import { project, projectTable, projectTrigger, type Change } from '../../domain/projection.ts';
 import { toStoredText } from '../exact-text.ts';
-import { conversationOfStream, eventEncoder, placeEvent, tableOfStream } from '../stored-event.ts';
+import {
+  conversationOfStream,
+  eventEncoder,
+  placeEvent,
+  tableOfStream,
+  triggerOfStream,
+} from '../stored-event.ts';
 import type { Connection } from './connection.ts';
 import { refreshListing, type Touched } from './listing.ts';
 import { Projector, type Place } from './projector.ts';
 import { one, run } from './query.ts';
 import { readHead } from './read.ts';
 import { integer } from './rows.ts';
+import { TriggerProjector } from './trigger-projector.ts';
 
 export type Stream = {
   /** 0: nothing was written to it. */
@@ -19,16 +26,19 @@ export type Stream = {
   name: string;
   conversationId: string | null;
   tableId: string | null;
+  triggerId: string | null;
   lastSeq: number;
 };
 
 export class Log {
   readonly #connection: Connection;
   readonly projector: Projector;
+  readonly triggers: TriggerProjector;
 
   constructor(connection: Connection) {
     this.#connection = connection;
     this.projector = new Projector(connection);
+    this.triggers = new TriggerProjector(connection);
   }
 
   stream(name: string): Stream {
@@ -38,6 +48,7 @@ export class Log {
       name,
       conversationId: conversationOfStream(name),
       tableId: tableOfStream(name),
+      triggerId: triggerOfStream(name),
       lastSeq: row?.lastSeq ?? 0,
     };
   }
@@ -83,7 +94,7 @@ export class Log {
   }): void {
     if (events.length === 0) return;
     const id = this.#idOf(stream);
-    const { conversationId } = stream;
+    const { conversationId, triggerId } = stream;
     const encode = eventEncoder();
     const changes: { change: Change; place: Place }[] = [];
     const values: SQLInputValue[] = [];
@@ -99,6 +110,9 @@ export class Log {
       } else if (stream.tableId !== null) {
         for (const change of projectTable(event))
           this.projector.applyToTable(change, stream.tableId, { stream: id, at: event.at });
+      } else if (triggerId !== null) {
+        for (const change of projectTrigger(event))
+          this.triggers.apply(change, { triggerId, stream: id, at: event.at });
       }
     }
     this.#insertRows(values);

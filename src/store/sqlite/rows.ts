@@ -4,6 +4,7 @@ import type { SQLOutputValue } from 'node:sqlite';
 import type {
   ConversationSummaryValue,
   QueueItemValue,
+  TriggerDefinitionValue,
   UsageValue,
 } from '../../contracts/events.ts';
 import { fromStoredText } from '../exact-text.ts';
@@ -89,6 +90,11 @@ export function isForkOrigin(
   value: unknown,
 ): value is NonNullable<ConversationSummaryValue['forkedFrom']> {
   return typeof value === 'object' && value !== null && 'messageId' in value;
+}
+
+/** For {@link json}. */
+export function isDefinition(value: unknown): value is TriggerDefinitionValue {
+  return typeof value === 'object' && value !== null && 'schedule' in value;
 }
 
 /** For {@link json}: whatever a provider put there. */

@@ -193,4 +193,67 @@ export const MIGRATIONS: readonly Migration[] = [
   `,
     fill: fillLists,
   },
+  `
+  CREATE TABLE triggers (
+    trigger_id TEXT PRIMARY KEY,
+    stream INTEGER NOT NULL UNIQUE REFERENCES streams,
+    table_id TEXT, -- where it sends to: this
+    conversation_id TEXT, -- or this
+    rule TEXT NOT NULL, -- the present one of trigger_rules
+    created_at TEXT NOT NULL,
+    updated_at TEXT NOT NULL,
+    decided_until TEXT NOT NULL, -- every due time up to and with it has its row in the ledger
+    next_due_at TEXT,
+    removed_at TEXT,
+    -- Rows of the ledger by outcome. A ledger is never shortened: counting would cost a gateway seconds in time.
+    fired INTEGER NOT NULL DEFAULT 0,
+    late INTEGER NOT NULL DEFAULT 0,
+    caught_up INTEGER NOT NULL DEFAULT 0,
+    skipped INTEGER NOT NULL DEFAULT 0,
+    rejected INTEGER NOT NULL DEFAULT 0,
+    CHECK (removed_at IS NULL OR next_due_at IS NULL)
+  ) STRICT;
+  CREATE INDEX triggers_by_age ON triggers (created_at, trigger_id) WHERE removed_at IS NULL;
+  CREATE INDEX triggers_of_table ON triggers (table_id, created_at, trigger_id)
+    WHERE removed_at IS NULL AND table_id IS NOT NULL;
+  CREATE INDEX triggers_of_conversation ON triggers (conversation_id, created_at, trigger_id)
+    WHERE removed_at IS NULL AND conversation_id IS NOT NULL;
+  CREATE INDEX triggers_due ON triggers (next_due_at, trigger_id) WHERE next_due_at IS NOT NULL;
+
+  -- Apart from triggers: a definition may be half a megabyte, and those rows are written with every decision.
+  CREATE TABLE trigger_rules (
+    stream INTEGER NOT NULL REFERENCES triggers (stream),
+    rule TEXT NOT NULL,
+    definition TEXT NOT NULL, -- JSON
+    PRIMARY KEY (stream, rule)
+  ) STRICT;
+
+  CREATE TABLE ledger (
+    row INTEGER PRIMARY KEY,
+    stream INTEGER NOT NULL, -- of triggers
+    due_at TEXT NOT NULL,
+    cause TEXT NOT NULL CHECK (cause IN ('due', 'manual', 'backfill')),
+    decided_at TEXT NOT NULL,
+    outcome TEXT NOT NULL CHECK (outcome IN ('fired', 'late', 'caught-up', 'skipped', 'rejected')),
+    reason TEXT,
+    words TEXT NOT NULL,
+    rule TEXT NOT NULL,
+    request_id TEXT,
+    conversation_id TEXT,
+    when_busy TEXT CHECK (when_busy IN ('queue', 'reject', 'interrupt')),
+    turn_id TEXT,
+    settled INTEGER NOT NULL CHECK (settled IN (0, 1)), -- 0: its receipt is awaited
+    delivered INTEGER NOT NULL CHECK (delivered IN (0, 1)), -- 0: it is still to be sent
+    FOREIGN KEY (stream, rule) REFERENCES trigger_rules
+  ) STRICT;
+  -- D1.
+  CREATE UNIQUE INDEX ledger_due ON ledger (stream, due_at) WHERE cause <> 'manual';
+  CREATE UNIQUE INDEX ledger_by_request ON ledger (stream, request_id, cause) WHERE request_id IS NOT NULL;
+  CREATE INDEX ledger_by_time ON ledger (stream, due_at);
+  CREATE INDEX ledger_by_outcome ON ledger (stream, outcome, due_at);
+  CREATE INDEX ledger_trouble ON ledger (stream, due_at)
+    WHERE outcome IN ('late', 'rejected') OR (outcome = 'skipped' AND reason IS NOT 'paused');
+  CREATE INDEX ledger_unsettled ON ledger (request_id) WHERE settled = 0;
+  CREATE INDEX ledger_undelivered ON ledger (stream, decided_at, due_at) WHERE delivered = 0;
+  `,
 ];

@@ -11,10 +11,12 @@ import { compactStep } from './compact.ts';
 import { openConnection, type Connection } from './connection.ts';
 import { storageError } from './database-errors.ts';
 import { GiveWay } from './give-way.ts';
+import * as ledger from './ledger.ts';
 import * as lists from './lists.ts';
 import * as reads from './read.ts';
 import * as tables from './tables.ts';
 import { Transcriber } from './transcribe.ts';
+import * as triggers from './triggers.ts';
 import * as turns from './turns.ts';
 import { BUSY_DEADLINE_MS, whenFree } from './when-free.ts';
 import { Writer } from './writer.ts';
@@ -158,6 +160,7 @@ function createStore({
     importConversation: (request) =>
       write((to) => to.importConversation(request), request.events.length),
     compact,
+    markDelivered: (id, requestIds) => write((to) => to.markDelivered(id, requestIds), 1),
 
     conversation: (id) => ask(() => reads.conversation(connection, id)),
     workflowState: (id) => ask(() => reads.workflowState(connection, id)),
@@ -187,6 +190,16 @@ function createStore({
     request: (id, requestId) => ask(() => turns.request(connection, id, requestId)),
     answerText: (turnId, attempt) => ask(() => turns.answerText(connection, turnId, attempt)),
     approval: (id, approvalId) => ask(() => turns.approval(connection, id, approvalId)),
+
+    trigger: (id) => ask(() => triggers.trigger(connection, id)),
+    triggers: (request) => ask(() => triggers.triggers(connection, request)),
+    triggerCount: () => ask(() => triggers.triggerCount(connection)),
+    overdueTriggers: (request) => ask(() => triggers.overdueTriggers(connection, request)),
+    ledger: (request) => ask(() => ledger.ledger(connection, request)),
+    ledgerSummary: (id) => ask(() => ledger.ledgerSummary(connection, id)),
+    ledgerRow: (id, requestId) => ask(() => ledger.ledgerRow(connection, id, requestId)),
+    ranBetween: (id, from, to) => ask(() => ledger.ranBetween(connection, id, from, to)),
+    undelivered: (id, limit) => ask(() => ledger.undelivered(connection, id, limit)),
 
     events: (stream, after, limit) =>
       ask(() => reads.eventsAfter(connection, stream, after, limit)),

@@ -1,12 +1,12 @@
 /**
- * What a write does inside its transaction: append, claim, remember a session, copy a history.
+ * What a write does inside its transaction: append, claim, remember a session, copy a history, mark as delivered.
  *
  * Every function here is synchronous and is called inside a transaction that its caller (writer.ts) commits or rolls
  * back; a throw means "nothing of this write". The checks of an append come in this order:
  *  1 its key (A2): a repeated one is answered as the first was, whatever has happened since;
  *  2 `unlessEnded`: an attempt that has ended is answered `ended`;
  *  3 its fence (F1);
- *  4 whether its turn may start (S1), and `unlessWaitedBefore`.
+ *  4 whether its turn may start (S1), and `unlessWaitedBefore`; of a trigger, whether it stands as it was decided upon (D1).
  */
 import { randomUUID } from 'node:crypto';
 
@@ -17,6 +17,7 @@ import type { MessageViewValue } from '../../contracts/view.ts';
 import { adopted, idsOf } from '../../domain/transfer.ts';
 import { toStoredText } from '../exact-text.ts';
 import type { AppendRequest, AppendResult, Claim, ClaimRequest, Fence, Store } from '../port.ts';
+import { checkTriggerEvents } from '../trigger-basis.ts';
 import type { Connection } from './connection.ts';
 import { Log, type Stream } from './log.ts';
 import { orNull } from './projector.ts';
@@ -46,6 +47,12 @@ export class Transcriber {
     }
     if (request.fence !== undefined) this.#checkFence(request.fence, stream.conversationId);
     this.#checkStart(request, stream.conversationId);
+    if (stream.triggerId !== null)
+      checkTriggerEvents({
+        triggerId: stream.triggerId,
+        standing: this.#log.triggers.standing(stream.triggerId),
+        events: request.events,
+      });
     const at = this.#now();
     const firstSeq = stream.lastSeq + 1;
     const { events } = request;
@@ -132,6 +139,10 @@ export class Transcriber {
       conversationId,
       sessionGeneration,
     );
+  }
+
+  markDelivered(triggerId: string, requestIds: readonly string[]): void {
+    this.#log.triggers.markDelivered(triggerId, requestIds);
   }
 
   fork({ conversationId, create, origin }: Parameters<Store['fork']>[0]): boolean {
@@ -313,6 +324,8 @@ export class Transcriber {
     );
     if (inserted === 0)
       throw new HoldfastError('request_id_reused', undefined, { requestId: request.requestId });
+    const { requestId, status, turnId, code = null } = request;
+    this.#log.triggers.receive(conversationId, requestId, { status, turnId, code });
   }
 }
 

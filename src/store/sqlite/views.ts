@@ -3,13 +3,17 @@ import type {
   ConversationStateName,
   ConversationSummaryValue,
   OutcomeName,
+  TriggerCauseName,
+  TriggerOutcomeName,
 } from '../../contracts/events.ts';
+import type { LedgerCountsValue, LedgerRowValue } from '../../contracts/triggers.ts';
 import type { AttemptViewValue, MessageViewValue, TableFactsValue } from '../../contracts/view.ts';
-import type { AttemptRow, ConversationRow, RequestRow } from '../port.ts';
+import type { AttemptRow, ConversationRow, RequestRow, TriggerRow, Undelivered } from '../port.ts';
 import {
   integer,
   integerOrNull,
   isAnything,
+  isDefinition,
   isForkOrigin,
   isUsage,
   json,
@@ -34,7 +38,16 @@ const STATUSES: readonly MessageViewValue['status'][] = [
 ];
 const TOOL_STATUSES = ['running', 'ok', 'error', 'denied'] as const;
 const REQUEST_KINDS: readonly RequestRow['kind'][] = ['send', 'retry'];
-const REQUEST_STATUSES: readonly RequestRow['status'][] = ['started', 'queued', 'rejected'];
+export const REQUEST_STATUSES: readonly RequestRow['status'][] = ['started', 'queued', 'rejected'];
+export const TRIGGER_OUTCOMES: readonly TriggerOutcomeName[] = [
+  'fired',
+  'late',
+  'caught-up',
+  'skipped',
+  'rejected',
+];
+const TRIGGER_CAUSES: readonly TriggerCauseName[] = ['due', 'manual', 'backfill'];
+export const WHEN_BUSY: readonly Undelivered['whenBusy'][] = ['queue', 'reject', 'interrupt'];
 
 export function toConversation(row: Row): ConversationRow {
   return {
@@ -190,5 +203,50 @@ export function toTableFacts(row: Row): TableFactsValue {
     model: textOrNull(row, 'model'),
     activeConversationId: textOrNull(row, 'active_conversation_id'),
     createdAt: text(row, 'created_at'),
+  };
+}
+
+/** Of a row with the `definition` of its present rule. */
+export function toTrigger(row: Row): TriggerRow {
+  return {
+    triggerId: text(row, 'trigger_id'),
+    definition: json(row, 'definition', isDefinition),
+    rule: text(row, 'rule'),
+    createdAt: text(row, 'created_at'),
+    updatedAt: text(row, 'updated_at'),
+    decidedUntil: text(row, 'decided_until'),
+    nextDueAt: textOrNull(row, 'next_due_at'),
+    removedAt: textOrNull(row, 'removed_at'),
+  };
+}
+
+/** Of a row of `triggers`. */
+export function toLedgerCounts(row: Row): LedgerCountsValue {
+  return {
+    fired: integer(row, 'fired'),
+    late: integer(row, 'late'),
+    'caught-up': integer(row, 'caught_up'),
+    skipped: integer(row, 'skipped'),
+    rejected: integer(row, 'rejected'),
+  };
+}
+
+export function toLedgerRow(triggerId: string, row: Row): LedgerRowValue {
+  const reason = textOrNull(row, 'reason');
+  const requestId = textOrNull(row, 'request_id');
+  const conversationId = textOrNull(row, 'conversation_id');
+  const turnId = textOrNull(row, 'turn_id');
+  return {
+    triggerId,
+    dueAt: text(row, 'due_at'),
+    decidedAt: text(row, 'decided_at'),
+    outcome: oneOf(row, 'outcome', TRIGGER_OUTCOMES),
+    ...(reason === null ? {} : { reason }),
+    words: text(row, 'words'),
+    rule: text(row, 'rule'),
+    cause: oneOf(row, 'cause', TRIGGER_CAUSES),
+    ...(requestId === null ? {} : { requestId }),
+    ...(conversationId === null ? {} : { conversationId }),
+    ...(turnId === null ? {} : { turnId }),
   };
 }

@@ -1,0 +1,464 @@
+/**
+ * Local activities of a trigger's Workflow: decisions are recorded and sent through these, and only through these.
+ *
+ * Each may run twice, and several at once. What was due is recorded only while nobody has decided it (`fenced` otherwise, and
+ * then it is looked at again); a command's append carries its key; what is sent is a request, and a request is one message
+ * however often it is sent (A2).
+ */
+import { randomUUID } from 'node:crypto';
+
+import { ApplicationFailure } from '@temporalio/common';
+import { type TSchema } from 'typebox';
+import { Compile } from 'typebox/compile';
+
+import { HoldfastError, isHoldfastError } from '../contracts/errors.ts';
+import type { NewEvent, TriggerDefinitionValue } from '../contracts/events.ts';
+import { appendKey, conversationStream, triggerStream } from '../contracts/ids.ts';
+import { DECISIONS_AT_ONCE } from '../contracts/limits.ts';
+import { SIGNAL } from '../contracts/names.ts';
+import {
+  BackfillSignal,
+  type BackfillSignalValue,
+  ChangeTriggerSignal,
+  type ChangeTriggerSignalValue,
+  CreateTriggerSignal,
+  type CreateTriggerSignalValue,
+  FireTriggerSignal,
+  type FireTriggerSignalValue,
+  RemoveTriggerSignal,
+  type RemoveTriggerSignalValue,
+} from '../contracts/triggers.ts';
+import { checkSchedule, nextDue } from '../domain/due-times.ts';
+import {
+  decideBackfill,
+  decideDue,
+  decideManual,
+  type Gap,
+  ruleAfter,
+  type TriggerTarget,
+} from '../domain/trigger-policy.ts';
+import type { AppendRequest, Store, TriggerRow, Undelivered } from '../store/port.ts';
+import type { Presence } from './presence.ts';
+import type { WorkflowSignals } from './tables.ts';
+import type { TriggerSchedules } from './trigger-schedules.ts';
+
+export type TriggerCommand =
+  | { name: 'create'; value: CreateTriggerSignalValue }
+  | { name: 'change'; value: ChangeTriggerSignalValue }
+  | { name: 'remove'; value: RemoveTriggerSignalValue }
+  | { name: 'fire'; value: FireTriggerSignalValue }
+  | { name: 'backfill'; value: BackfillSignalValue };
+
+export type TriggerActivities = ReturnType<typeof createTriggerActivities>;
+
+/** Sent at once, before they are marked as sent. */
+const DELIVERED_AT_ONCE = 50;
+/** A look that has more to do than this answers, and is asked again: a local activity has its limit. */
+const LOOK_LIMIT_MS = 20_000;
+
+const SHAPES: Readonly<Record<TriggerCommand['name'], ReturnType<typeof Compile<TSchema>>>> = {
+  create: Compile(CreateTriggerSignal as TSchema),
+  change: Compile(ChangeTriggerSignal as TSchema),
+  remove: Compile(RemoveTriggerSignal as TSchema),
+  fire: Compile(FireTriggerSignal as TSchema),
+  backfill: Compile(BackfillSignal as TSchema),
+};
+
+export function createTriggerActivities(parts: {
+  store: Store;
+  signals: Pick<WorkflowSignals, 'signalConversation'>;
+  schedules: TriggerSchedules;
+  presence: Presence;
+  graceMs: number;
+  /** Milliseconds since 1970. */
+  clock?: () => number;
+}) {
+  const { store, signals, schedules, presence, graceMs, clock = Date.now } = parts;
+  const ids = { requestId: () => randomUUID(), conversationId: () => randomUUID() };
+  const inTurn = new Turns();
+
+  /** Where the trigger's messages go now. */
+  async function targetOf({ definition }: TriggerRow): Promise<TriggerTarget> {
+    const { tableId, conversationId, newConversation } = definition;
+    if (tableId === null) return conversationTarget(conversationId ?? '');
+    const table = await store.tableState(tableId);
+    if (table === null) return { kind: 'gone', what: `table ${tableId}` };
+    const busy = table.running !== null || table.waiting.length > 0;
+    if (newConversation) return { kind: 'new', each: true, busy };
+    return table.activeConversationId === null
+      ? { kind: 'new', each: false, busy }
+      : conversationTarget(table.activeConversationId);
+  }
+
+  async function conversationTarget(conversationId: string): Promise<TriggerTarget> {
+    const state = await store.workflowState(conversationId);
+    if (state === null) return { kind: 'gone', what: `conversation ${conversationId}` };
+    const table = state.tableId === null ? null : await store.tableState(state.tableId);
+    const waits = !state.held && state.queue.some((item) => item.held !== true);
+    const busy = state.turn !== null || waits || (table?.running ?? null) !== null;
+    return { kind: 'conversation', conversationId, busy };
+  }
+
+  /** Records; false: somebody has decided meanwhile, and it is to be looked at again. */
+  async function record(request: AppendRequest): Promise<boolean> {
+    try {
+      await store.append(request);
+      return true;
+    } catch (error) {
+      if (isHoldfastError(error) && error.code === 'fenced') return false;
+      throw error;
+    }
+  }
+
+  /**
+   * Decides all that is due by now; what is still to come of it. `settle`: to the last, and `decidedUntil` is now; answers the
+   * trigger as it is then.
+   */
+  async function decide(
+    triggerId: string,
+    settle: boolean,
+  ): Promise<{ waitMs: number | null; trigger: TriggerRow | null }> {
+    const untilMs = clock() + LOOK_LIMIT_MS;
+    const presentSinceMs = presence.seen();
+    let gap: Gap | undefined;
+    for (;;) {
+      const trigger = await store.trigger(triggerId);
+      if (trigger === null || trigger.removedAt !== null) return { waitMs: null, trigger };
+      const nowMs = clock();
+      const target = await targetOf(trigger);
+      const look = decideDue({
+        trigger: { ...trigger, definition: trigger.definition },
+        nowMs,
+        presentSinceMs,
+        graceMs,
+        target,
+        ids,
+        limit: DECISIONS_AT_ONCE,
+        gap,
+        settle,
+      });
+      ({ gap } = look);
+      const { decision, waitMs } = look;
+      if (decision === null) return { waitMs, trigger };
+      const { more, ...decided } = decision;
+      const recorded = await record({
+        stream: triggerStream(triggerId),
+        events: [
+          { type: 'trigger.decided', payload: { triggerId, cause: 'due', ...decided } } as NewEvent,
+        ],
+      });
+      if (recorded && !more) return { waitMs, trigger: await store.trigger(triggerId) };
+      // A local activity has its limit; the Workflow asks again at once.
+      if (recorded && !settle && clock() > untilMs) return { waitMs: 0, trigger };
+    }
+  }
+
+  /** Sends what has been decided and not sent. */
+  async function deliver(triggerId: string): Promise<{ more: boolean }> {
+    const untilMs = clock() + LOOK_LIMIT_MS;
+    for (;;) {
+      const rows = await store.undelivered(triggerId, DELIVERED_AT_ONCE);
+      for (const row of rows) await send(row);
+      if (rows.length > 0)
+        await store.markDelivered(
+          triggerId,
+          rows.map(({ requestId }) => requestId),
+        );
+      if (rows.length < DELIVERED_AT_ONCE) return { more: false };
+      if (clock() > untilMs) return { more: true };
+    }
+  }
+
+  async function send(row: Undelivered): Promise<void> {
+    const { triggerId, requestId, conversationId, dueAt, outcome, words, whenBusy } = row;
+    const { title, content } = row.definition;
+    if ((await store.conversation(conversationId)) === null) await makeConversation(row);
+    await store.append({
+      stream: conversationStream(conversationId),
+      key: appendKey.triggered(requestId),
+      events: [
+        {
+          type: 'trigger.fired',
+          conversationId,
+          requestId,
+          payload: { triggerId, title, dueAt, outcome, words },
+        },
+      ],
+    });
+    await signals.signalConversation(conversationId, SIGNAL.send, {
+      requestId,
+      content,
+      whenBusy,
+    });
+  }
+
+  /** Not active: what waits in it gets the table's slot by the table's own rules. */
+  async function makeConversation({ conversationId, definition }: Undelivered): Promise<void> {
+    const { tableId, title } = definition;
+    const table = tableId === null ? null : await store.table(tableId);
+    if (table === null) return;
+    const { provider, model, workspacePath } = table;
+    await store.append({
+      stream: conversationStream(conversationId),
+      key: appendKey.created(),
+      events: [
+        {
+          type: 'conversation.created',
+          conversationId,
+          payload: { tableId, title, provider, model, workspacePath },
+        },
+      ],
+    });
+  }
+
+  async function create(
+    triggerId: string,
+    { definition }: CreateTriggerSignalValue,
+  ): Promise<void> {
+    mustMakeSense(definition);
+    const nowMs = clock();
+    const next = nextDue(definition, nowMs);
+    await store.append({
+      stream: triggerStream(triggerId),
+      key: appendKey.created(),
+      events: [
+        {
+          type: 'trigger.created',
+          payload: {
+            triggerId,
+            rule: 'r1',
+            definition,
+            decidedUntil: stamp(nowMs),
+            nextDueAt: next === null ? null : stamp(next),
+          },
+        },
+      ],
+    });
+    await syncSchedule(triggerId);
+  }
+
+  /** Up to now by the old rule, from now on by the new one. */
+  async function change(
+    triggerId: string,
+    { commandId, change: changed }: ChangeTriggerSignalValue,
+  ): Promise<void> {
+    for (;;) {
+      const { trigger } = await decide(triggerId, true);
+      if (trigger === null || trigger.removedAt !== null) throw noTrigger(triggerId);
+      const definition = { ...trigger.definition, ...changed };
+      mustMakeSense(definition);
+      const next = nextDue(definition, Date.parse(trigger.decidedUntil));
+      const recorded = await record({
+        stream: triggerStream(triggerId),
+        key: appendKey.command(commandId),
+        events: [
+          {
+            type: 'trigger.updated',
+            payload: {
+              triggerId,
+              rule: isSameRule(trigger.definition, definition)
+                ? trigger.rule
+                : ruleAfter(trigger.rule),
+              definition,
+              from: trigger.decidedUntil,
+              nextDueAt: next === null ? null : stamp(next),
+              commandId,
+            },
+          },
+        ],
+      });
+      if (recorded) break;
+    }
+    await syncSchedule(triggerId);
+  }
+
+  async function remove(triggerId: string, { commandId }: RemoveTriggerSignalValue): Promise<void> {
+    for (;;) {
+      const { trigger } = await decide(triggerId, true);
+      if (trigger === null || trigger.removedAt !== null) break;
+      const recorded = await record({
+        stream: triggerStream(triggerId),
+        key: appendKey.command(commandId),
+        events: [
+          {
+            type: 'trigger.removed',
+            payload: { triggerId, from: trigger.decidedUntil, commandId },
+          },
+        ],
+      });
+      if (recorded) break;
+    }
+    await syncSchedule(triggerId);
+  }
+
+  async function fire(
+    triggerId: string,
+    { commandId, requestId }: FireTriggerSignalValue,
+  ): Promise<void> {
+    const trigger = await mustBeThere(triggerId);
+    const decided = decideManual({
+      trigger,
+      nowMs: clock(),
+      target: await targetOf(trigger),
+      ids,
+      requestId,
+    });
+    await store.append({
+      stream: triggerStream(triggerId),
+      key: appendKey.command(commandId),
+      events: [
+        {
+          type: 'trigger.decided',
+          payload: { triggerId, cause: 'manual', fires: [decided], commandId },
+        },
+      ],
+    });
+  }
+
+  async function backfill(
+    triggerId: string,
+    { commandId, from, to }: BackfillSignalValue,
+  ): Promise<void> {
+    // Up to now first: a due time that nobody has decided yet is none of a backfill's.
+    await decide(triggerId, false);
+    const trigger = await mustBeThere(triggerId);
+    const fires = decideBackfill({
+      trigger,
+      nowMs: clock(),
+      fromMs: Date.parse(from),
+      toMs: Date.parse(to),
+      ran: await store.ranBetween(triggerId, from, to),
+      target: await targetOf(trigger),
+      ids,
+    });
+    // In one append: carried out twice, the second time would find that the first part has run.
+    const parts = Array.from(
+      { length: Math.max(1, Math.ceil(fires.length / DECISIONS_AT_ONCE)) },
+      (_, index) => fires.slice(index * DECISIONS_AT_ONCE, (index + 1) * DECISIONS_AT_ONCE),
+    );
+    await store.append({
+      stream: triggerStream(triggerId),
+      key: appendKey.command(commandId),
+      events: parts.map((part) => ({
+        type: 'trigger.decided',
+        payload: { triggerId, cause: 'backfill', fires: part, commandId },
+      })),
+    });
+  }
+
+  async function mustBeThere(triggerId: string): Promise<TriggerRow> {
+    const trigger = await store.trigger(triggerId);
+    if (trigger === null || trigger.removedAt !== null) throw noTrigger(triggerId);
+    return trigger;
+  }
+
+  async function syncSchedule(triggerId: string): Promise<void> {
+    const trigger = await store.trigger(triggerId);
+    if (trigger !== null) await schedules.sync(trigger);
+  }
+
+  return {
+    /**
+     * Carries out a command, once.
+     *
+     * Throws, non-retryable: `invalid_request` for one without the documented shape or that makes no sense, `not_found` for a
+     * trigger that is gone.
+     */
+    async carryOutCommand(request: { triggerId: string; command: TriggerCommand }): Promise<void> {
+      const { triggerId, command } = request;
+      if (!SHAPES[command.name].Check(command.value))
+        throw refusal('invalid_request', 'The signal does not have the documented shape.');
+      await inTurn.run(triggerId, async () => {
+        try {
+          await (() => {
+            switch (command.name) {
+              case 'create':
+                return create(triggerId, command.value);
+              case 'change':
+                return change(triggerId, command.value);
+              case 'remove':
+                return remove(triggerId, command.value);
+              case 'fire':
+                return fire(triggerId, command.value);
+              case 'backfill':
+                return backfill(triggerId, command.value);
+            }
+          })();
+        } catch (error) {
+          if (isHoldfastError(error) && isFinal(error)) throw refusal(error.code, error.message);
+          throw error;
+        }
+      });
+    },
+
+    /**
+     * Decides what is due and sends what is decided. `waitMs`: then there is more to do, though nobody asks; null: there is
+     * not.
+     */
+    async lookAtTrigger({ triggerId }: { triggerId: string }): Promise<{ waitMs: number | null }> {
+      return inTurn.run(triggerId, async () => {
+        const { waitMs, trigger } = await decide(triggerId, false);
+        const { more } = await deliver(triggerId);
+        // Its last due time is behind it: a Schedule that nobody needs any more would stay for ever.
+        if (trigger?.nextDueAt === null && trigger.removedAt === null)
+          await schedules.sync(trigger);
+        return { waitMs: more ? 0 : waitMs };
+      });
+    },
+  };
+}
+
+/** What would fail for ever. Everything else is tried again. */
+function isFinal({ code }: HoldfastError): boolean {
+  return code === 'invalid_request' || code === 'not_found';
+}
+
+function refusal(code: string, message: string): ApplicationFailure {
+  return ApplicationFailure.nonRetryable(message, code);
+}
+
+function noTrigger(triggerId: string): HoldfastError {
+  return new HoldfastError('not_found', `There is no trigger ${triggerId}.`);
+}
+
+/** The gateway has looked at it; an operator's own signal comes by here alone. */
+function mustMakeSense({
+  schedule,
+  tableId,
+  conversationId,
+  newConversation,
+}: TriggerDefinitionValue): void {
+  checkSchedule(schedule);
+  if ((tableId === null) === (conversationId === null) || (newConversation && tableId === null))
+    throw new HoldfastError(
+      'invalid_request',
+      'A trigger has one of tableId and conversationId, and newConversation only with a table.',
+    );
+}
+
+/** A rule gets a new name when what it does changes; its title and a pause are none of that. */
+function isSameRule(before: TriggerDefinitionValue, after: TriggerDefinitionValue): boolean {
+  const rule = ({ title: _, paused: __, ...rest }: TriggerDefinitionValue): string =>
+    JSON.stringify(Object.entries(rest).toSorted(([a], [b]) => (a < b ? -1 : 1)));
+  return rule(before) === rule(after);
+}
+
+function stamp(ms: number): string {
+  return new Date(ms).toISOString();
+}
+
+/** One after the other for each trigger in this process: two at once would only refuse each other. */
+class Turns {
+  readonly #last = new Map<string, Promise<unknown>>();
+
+  run<T>(key: string, work: () => Promise<T>): Promise<T> {
+    const before = this.#last.get(key) ?? Promise.resolve();
+    const now = before.then(work, work);
+    this.#last.set(key, now);
+    const forget = (): void => {
+      if (this.#last.get(key) === now) this.#last.delete(key);
+    };
+    now.then(forget, forget);
+    return now;
+  }
+}

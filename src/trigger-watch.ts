@@ -1,0 +1,146 @@
+/**
+ * Sees to it that no due time waits for a clock that has stopped: asks for a look at what is overdue, and keeps Temporal's
+ * Schedules what the triggers say. Both are the safety net; the clock is the Schedule.
+ *
+ * Decides nothing: a look is made by the trigger's Workflow, hence only while Temporal answers.
+ */
+import type { Presence } from './activities/presence.ts';
+import type { TriggerSchedules } from './activities/trigger-schedules.ts';
+import type { Store } from './store/port.ts';
+
+/** Between two looks; less where the grace is short. One indexed read, and one call to Temporal. */
+const EVERY_MS = 5_000;
+/** Overdue by less, its own fire is on its way. */
+const OVERDUE_MS = 2_000;
+/** Decided and not sent for so long: whoever was to send it has died. */
+const UNSENT_MS = 5_000;
+/** Between two comparisons of all Schedules with all triggers. */
+const COMPARE_EVERY_MS = 300_000;
+const PAGE = 200;
+
+export interface TriggerSignals {
+  /** Asks for a look. Resolves when that is durable. */
+  lookAtTrigger(triggerId: string): Promise<void>;
+}
+
+export class TriggerWatch {
+  readonly #store: Pick<Store, 'overdueTriggers' | 'triggers' | 'trigger'>;
+  readonly #signals: TriggerSignals;
+  readonly #schedules: TriggerSchedules;
+  readonly #presence: Presence;
+  readonly #ping: () => Promise<unknown>;
+  readonly #log: (text: string) => void;
+  readonly #clock: () => number;
+  readonly #everyMs: number;
+  /** Since when the engine was there at the last comparison. */
+  #comparedFor: number | null = null;
+  #comparedAtMs = -Infinity;
+  #timer: NodeJS.Timeout | null = null;
+  #stopped = false;
+
+  constructor(parts: {
+    store: Pick<Store, 'overdueTriggers' | 'triggers' | 'trigger'>;
+    signals: TriggerSignals;
+    schedules: TriggerSchedules;
+    presence: Presence;
+    graceMs: number;
+    /** Rejects soon when Temporal does not answer. */
+    ping: () => Promise<unknown>;
+    log: (text: string) => void;
+    clock?: () => number;
+  }) {
+    this.#store = parts.store;
+    this.#signals = parts.signals;
+    this.#schedules = parts.schedules;
+    this.#presence = parts.presence;
+    this.#ping = parts.ping;
+    this.#log = parts.log;
+    this.#clock = parts.clock ?? Date.now;
+    this.#everyMs = Math.max(100, Math.min(EVERY_MS, parts.graceMs / 4));
+  }
+
+  /** Looks now, and then again and again. */
+  start(): void {
+    if (this.#stopped) return;
+    this.look()
+      .catch((error: unknown) => this.#log(`triggers were not looked at: ${String(error)}`))
+      .finally(() => {
+        if (!this.#stopped) this.#timer = setTimeout(() => this.start(), this.#everyMs);
+      });
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    if (this.#timer !== null) clearTimeout(this.#timer);
+  }
+
+  /** One look; the ids of the triggers that a look was asked for. */
+  async look(): Promise<string[]> {
+    await this.#ping();
+    const presentSinceMs = this.#presence.seen();
+    const asked = await this.#askForOverdue();
+    const nowMs = this.#clock();
+    // Temporal may have come back without its database.
+    if (
+      this.#comparedFor !== presentSinceMs ||
+      Math.abs(nowMs - this.#comparedAtMs) > COMPARE_EVERY_MS
+    ) {
+      await this.compare();
+      this.#comparedFor = presentSinceMs;
+      this.#comparedAtMs = nowMs;
+    }
+    return asked;
+  }
+
+  async #askForOverdue(): Promise<string[]> {
+    const nowMs = this.#clock();
+    const asked: string[] = [];
+    for (let after = ''; ;) {
+      const page = await this.#store.overdueTriggers({
+        dueBefore: new Date(nowMs - OVERDUE_MS).toISOString(),
+        decidedBefore: new Date(nowMs - UNSENT_MS).toISOString(),
+        after,
+        limit: PAGE,
+      });
+      for (const triggerId of page) {
+        if (this.#stopped) return asked;
+        await this.#signals.lookAtTrigger(triggerId);
+        asked.push(triggerId);
+      }
+      if (page.length < PAGE) return asked;
+      after = page.at(-1) ?? '';
+    }
+  }
+
+  /** Makes what is missing among the Schedules, changes what is of another rule, removes what no trigger stands behind. */
+  async compare(): Promise<void> {
+    const rules = await this.#schedules.rules();
+    for (let cursor: string | null = null; ;) {
+      const page = await this.#store.triggers({
+        tableId: null,
+        conversationId: null,
+        cursor,
+        limit: PAGE,
+      });
+      for (const trigger of page.items) {
+        if (this.#stopped) return;
+        const { triggerId, rule, nextDueAt } = trigger;
+        const has = rules.get(triggerId);
+        rules.delete(triggerId);
+        if (has === (nextDueAt === null ? undefined : rule)) continue;
+        await this.#schedules.sync(trigger);
+        this.#log(`the Schedule of trigger ${triggerId} was set to its rule ${rule}`);
+      }
+      if (page.nextCursor === null) break;
+      cursor = page.nextCursor;
+    }
+    for (const triggerId of rules.keys()) {
+      if (this.#stopped) return;
+      // Made while the list was read, it is there by now.
+      const trigger = await this.#store.trigger(triggerId);
+      if (trigger === null) await this.#schedules.remove(triggerId);
+      else await this.#schedules.sync(trigger);
+      this.#log(`the Schedule of trigger ${triggerId} was compared with what the store says of it`);
+    }
+  }
+}
