@@ -5,7 +5,7 @@
  * Decides nothing: a look is made by the trigger's Workflow, hence only while Temporal answers.
  */
 import type { Presence } from './activities/presence.ts';
-import type { TriggerSchedules } from './activities/trigger-schedules.ts';
+import type { TriggerSchedules } from './activities/triggers.ts';
 import type { Store } from './store/port.ts';
 
 /** Between two looks; less where the grace is short. One indexed read, and one call to Temporal. */

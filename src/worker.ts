@@ -13,7 +13,6 @@ import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/wo
 import { Presence } from './activities/presence.ts';
 import { createRecordActivities } from './activities/records.ts';
 import { createTableActivities } from './activities/tables.ts';
-import { triggerSchedules } from './activities/trigger-schedules.ts';
 import { createTriggerActivities } from './activities/triggers.ts';
 import { Compactor } from './compaction.ts';
 import { loadConfig } from './config.ts';
@@ -23,6 +22,7 @@ import { Reviver } from './revival.ts';
 import { openStore } from './store/open.ts';
 import { whenThereIsRoom } from './store/write-failures.ts';
 import { pulseFile, showPulse } from './supervisor/pulse.ts';
+import { triggerSchedules } from './trigger-schedules.ts';
 import { TriggerWatch } from './trigger-watch.ts';
 import { workflowSignals } from './workflow-signals.ts';
 

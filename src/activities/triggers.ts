@@ -8,25 +8,19 @@
 import { randomUUID } from 'node:crypto';
 
 import { ApplicationFailure } from '@temporalio/common';
-import { type TSchema } from 'typebox';
-import { Compile } from 'typebox/compile';
 
 import { HoldfastError, isHoldfastError } from '../contracts/errors.ts';
-import type { NewEvent, TriggerDefinitionValue } from '../contracts/events.ts';
+import type { TriggerDefinitionValue } from '../contracts/events.ts';
 import { appendKey, conversationStream, triggerStream } from '../contracts/ids.ts';
 import { DECISIONS_AT_ONCE } from '../contracts/limits.ts';
 import { SIGNAL } from '../contracts/names.ts';
-import {
-  BackfillSignal,
-  type BackfillSignalValue,
-  ChangeTriggerSignal,
-  type ChangeTriggerSignalValue,
-  CreateTriggerSignal,
-  type CreateTriggerSignalValue,
-  FireTriggerSignal,
-  type FireTriggerSignalValue,
-  RemoveTriggerSignal,
-  type RemoveTriggerSignalValue,
+import { isTriggerCommand, type TriggerCommand } from '../contracts/trigger-check.ts';
+import type {
+  BackfillSignalValue,
+  ChangeTriggerSignalValue,
+  CreateTriggerSignalValue,
+  FireTriggerSignalValue,
+  RemoveTriggerSignalValue,
 } from '../contracts/triggers.ts';
 import { checkSchedule, nextDue } from '../domain/due-times.ts';
 import {
@@ -40,14 +34,16 @@ import {
 import type { AppendRequest, Store, TriggerRow, Undelivered } from '../store/port.ts';
 import type { Presence } from './presence.ts';
 import type { WorkflowSignals } from './tables.ts';
-import type { TriggerSchedules } from './trigger-schedules.ts';
 
-export type TriggerCommand =
-  | { name: 'create'; value: CreateTriggerSignalValue }
-  | { name: 'change'; value: ChangeTriggerSignalValue }
-  | { name: 'remove'; value: RemoveTriggerSignalValue }
-  | { name: 'fire'; value: FireTriggerSignalValue }
-  | { name: 'backfill'; value: BackfillSignalValue };
+/** Temporal's Schedules of triggers. */
+export interface TriggerSchedules {
+  /** Makes the Schedule what the trigger says: there, of its present rule; or, when nothing is due any more, not there. */
+  sync(trigger: TriggerRow): Promise<void>;
+  /** Removes one of which the store knows no trigger. */
+  remove(triggerId: string): Promise<void>;
+  /** Of every trigger's Schedule that Temporal has: of which rule it is. */
+  rules(): Promise<Map<string, string>>;
+}
 
 export type TriggerActivities = ReturnType<typeof createTriggerActivities>;
 
@@ -55,14 +51,6 @@ export type TriggerActivities = ReturnType<typeof createTriggerActivities>;
 const DELIVERED_AT_ONCE = 50;
 /** A look that has more to do than this answers, and is asked again: a local activity has its limit. */
 const LOOK_LIMIT_MS = 20_000;
-
-const SHAPES: Readonly<Record<TriggerCommand['name'], ReturnType<typeof Compile<TSchema>>>> = {
-  create: Compile(CreateTriggerSignal as TSchema),
-  change: Compile(ChangeTriggerSignal as TSchema),
-  remove: Compile(RemoveTriggerSignal as TSchema),
-  fire: Compile(FireTriggerSignal as TSchema),
-  backfill: Compile(BackfillSignal as TSchema),
-};
 
 export function createTriggerActivities(parts: {
   store: Store;
@@ -127,7 +115,7 @@ export function createTriggerActivities(parts: {
       const nowMs = clock();
       const target = await targetOf(trigger);
       const look = decideDue({
-        trigger: { ...trigger, definition: trigger.definition },
+        trigger,
         nowMs,
         presentSinceMs,
         graceMs,
@@ -143,9 +131,7 @@ export function createTriggerActivities(parts: {
       const { more, ...decided } = decision;
       const recorded = await record({
         stream: triggerStream(triggerId),
-        events: [
-          { type: 'trigger.decided', payload: { triggerId, cause: 'due', ...decided } } as NewEvent,
-        ],
+        events: [{ type: 'trigger.decided', payload: { triggerId, cause: 'due', ...decided } }],
       });
       if (recorded && !more) return { waitMs, trigger: await store.trigger(triggerId) };
       // A local activity has its limit; the Workflow asks again at once.
@@ -332,14 +318,14 @@ export function createTriggerActivities(parts: {
       ids,
     });
     // In one append: carried out twice, the second time would find that the first part has run.
-    const parts = Array.from(
+    const groups = Array.from(
       { length: Math.max(1, Math.ceil(fires.length / DECISIONS_AT_ONCE)) },
       (_, index) => fires.slice(index * DECISIONS_AT_ONCE, (index + 1) * DECISIONS_AT_ONCE),
     );
     await store.append({
       stream: triggerStream(triggerId),
       key: appendKey.command(commandId),
-      events: parts.map((part) => ({
+      events: groups.map((part) => ({
         type: 'trigger.decided',
         payload: { triggerId, cause: 'backfill', fires: part, commandId },
       })),
@@ -366,7 +352,7 @@ export function createTriggerActivities(parts: {
      */
     async carryOutCommand(request: { triggerId: string; command: TriggerCommand }): Promise<void> {
       const { triggerId, command } = request;
-      if (!SHAPES[command.name].Check(command.value))
+      if (!isTriggerCommand(command))
         throw refusal('invalid_request', 'The signal does not have the documented shape.');
       await inTurn.run(triggerId, async () => {
         try {
@@ -438,8 +424,12 @@ function mustMakeSense({
 
 /** A rule gets a new name when what it does changes; its title and a pause are none of that. */
 function isSameRule(before: TriggerDefinitionValue, after: TriggerDefinitionValue): boolean {
-  const rule = ({ title: _, paused: __, ...rest }: TriggerDefinitionValue): string =>
-    JSON.stringify(Object.entries(rest).toSorted(([a], [b]) => (a < b ? -1 : 1)));
+  const rule = (definition: TriggerDefinitionValue): string =>
+    JSON.stringify(
+      Object.entries({ ...definition, title: '', paused: false }).toSorted(([a], [b]) =>
+        a < b ? -1 : 1,
+      ),
+    );
   return rule(before) === rule(after);
 }
 

@@ -46,6 +46,10 @@ import { waitUntil, type Wait } from './wait-until.ts';
 const REMOVED = new Set(['trigger.removed']);
 /** Due times are counted for so long a span at a time, so that other requests get their turn: a year of every second takes some 3 ms. */
 const COUNT_SPAN_MS = 366 * 86_400_000;
+/** Triggers that are read before others get their turn; a prompt may have half a megabyte. */
+const READ_AT_ONCE = 20;
+/** A page of triggers ends when their prompts have so many characters together. */
+const PAGE_CHARACTERS = 4 * 1024 * 1024;
 /** How far back a repeated command is looked for, in events and at a time. */
 const REPEAT_EVENTS = 2_000;
 const REPEAT_PAGE = 50;
@@ -64,18 +68,32 @@ export class Triggers {
     return this.#viewOf(await this.#present(triggerId));
   }
 
-  /** Throws: `invalid_request` for a cursor that no list gave. */
+  /**
+   * A page; one whose prompts are long ends sooner than its limit.
+   *
+   * Throws: `invalid_request` for a cursor that no list gave.
+   */
   async list(query: Static<typeof TriggersQuery>): Promise<Static<typeof TriggersAnswer>> {
-    const page = await this.#store.triggers({
-      tableId: query.tableId ?? null,
-      conversationId: query.conversationId ?? null,
-      cursor: query.cursor ?? null,
-      limit: query.limit ?? LIST_LIMIT,
-    });
-    return {
-      items: await Promise.all(page.items.map((row) => this.#viewOf(row))),
-      nextCursor: page.nextCursor,
-    };
+    const limit = query.limit ?? LIST_LIMIT;
+    const items: TriggerViewValue[] = [];
+    let cursor = query.cursor ?? null;
+    let characters = 0;
+    do {
+      const page = await this.#store.triggers({
+        tableId: query.tableId ?? null,
+        conversationId: query.conversationId ?? null,
+        cursor,
+        limit: Math.min(READ_AT_ONCE, limit - items.length),
+      });
+      for (const row of page.items) {
+        items.push(await this.#viewOf(row));
+        characters += row.definition.content.length;
+      }
+      cursor = page.nextCursor;
+      // Reading is synchronous underneath: others get their turn.
+      await nextTurn();
+    } while (cursor !== null && items.length < limit && characters < PAGE_CHARACTERS);
+    return { items, nextCursor: cursor };
   }
 
   /**

@@ -125,7 +125,7 @@ function formatOf(name: string): Intl.DateTimeFormat {
       'invalid_request',
       `schedule.timezone "${name}" ${words} A zone is named as in the IANA database, such as Europe/Berlin or UTC.`,
     );
-  if (/^[+-]?\d|^(?:UTC|GMT)[+-]\d\d/i.test(name))
+  if (/^[+-]?\d|^(?:UTC|GMT)[+-](?!0$)\d/i.test(name))
     throw wrong('is an offset, which knows no daylight saving; name the zone.');
   let format: Intl.DateTimeFormat;
   try {

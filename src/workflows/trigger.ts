@@ -14,7 +14,8 @@ import {
   setHandler,
 } from '@temporalio/workflow';
 
-import type { TriggerActivities, TriggerCommand } from '../activities/triggers.ts';
+import type { TriggerActivities } from '../activities/triggers.ts';
+import type { TriggerCommand } from '../contracts/trigger-check.ts';
 import type { TriggerInputValue } from '../contracts/triggers.ts';
 import {
   backfillTriggerSignal,
@@ -52,10 +53,9 @@ export async function trigger({ triggerId }: TriggerInputValue): Promise<void> {
     } else if (looks) {
       looks = false;
       const { waitMs } = await lookAtTrigger({ triggerId });
-      if (waitMs !== null) {
-        await condition(() => looks || inbox.length > 0, waitMs);
-        looks = true;
-      }
+      if (waitMs === null) continue;
+      if (waitMs > 0) await condition(() => looks || inbox.length > 0, waitMs);
+      looks = true;
     } else return;
   }
 }

@@ -116,7 +116,15 @@ describe('names', () => {
   it.each([
     ...['UTC', 'GMT', 'Etc/UTC', 'Etc/GMT+5', 'Europe/Berlin', 'Asia/Kolkata', 'Europe/Kyiv'],
     ...['US/Pacific', 'America/Argentina/Buenos_Aires', 'America/Port-au-Prince', 'EST5EDT'],
-    ...['America/North_Dakota/New_Salem', 'Antarctica/DumontDUrville', 'W-SU', 'GB', 'Japan'],
+    ...[
+      'America/North_Dakota/New_Salem',
+      'Antarctica/DumontDUrville',
+      'W-SU',
+      'GB',
+      'Japan',
+      'GMT+0',
+      'GMT-0',
+    ],
   ])('%s is one', (name) => {
     expect(zoneOf(name)).toBe(zoneOf(name));
   });
@@ -127,9 +135,17 @@ describe('names', () => {
 
   const OFFSET = 'is an offset, which knows no daylight saving; name the zone.';
   it.each([
-    ...['+02:00', '-05:00', '+0200', '+02', '02:00', 'UTC+2', 'UTC+02:00', 'GMT+02:00'].map(
-      (name) => [name, name === 'UTC+2' ? 'is not known.' : OFFSET],
-    ),
+    ...[
+      '+02:00',
+      '-05:00',
+      '+0200',
+      '+02',
+      '02:00',
+      'UTC+2',
+      'UTC-02:00',
+      'gmt+2',
+      'GMT+02:00',
+    ].map((name) => [name, OFFSET]),
     ...['', ' ', 'Mars/Olympus', 'Europe/Berlin ', 'Etc/Unknown', 'Factory'].map((name) => [
       name,
       'is not known.',

@@ -26,6 +26,7 @@ import type { StoreData } from './contract-events.ts';
 import { describeHistory } from './contract-history.ts';
 import { describeSearch } from './contract-search.ts';
 import { describeTables } from './contract-tables.ts';
+import { describeTriggers } from './contract-triggers.ts';
 import { describeStoreContract } from './contract.ts';
 
 type SqliteData = StoreData & {
@@ -62,6 +63,7 @@ describeStoreContract('SQLite', () => Promise.resolve(makeData()));
 describeTables('SQLite', () => Promise.resolve(makeData()));
 describeHistory('SQLite', () => Promise.resolve(makeData()));
 describeSearch('SQLite', () => Promise.resolve(makeData()));
+describeTriggers('SQLite', () => Promise.resolve(makeData()));
 
 describe('the SQLite engine', () => {
   const made: SqliteData[] = [];

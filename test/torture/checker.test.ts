@@ -228,6 +228,9 @@ function runOf(lines: readonly Line[]): Evidence {
   return {
     conversations: [conversation],
     tables: [],
+    triggers: [],
+    triggerActs: [],
+    readings: [],
     acts: [],
     commands: [
       {
@@ -341,6 +344,7 @@ function runOf(lines: readonly Line[]): Evidence {
     healing: { settledAfterMs: 4_000, limitMs: 60_000, stuck: [] },
     silence: { quietMs: 5_000, stalledMs: 12_000, lateMs: 5_000 },
     use: [{ role: 'gateway', residentMb: 140, descriptors: 40 }],
+    fires: { graceMs: 10_000, lateMs: 60_000 },
     spoolFolders: { left: 3, limit: 44 },
     signals: ['r1', 'r2', 'r3', 'r4', 'r6'].map((requestId) => ({
       conversationId,
@@ -422,8 +426,8 @@ const swapText = (entry: { json: string }, from: string, to: string): void => {
   entry.json = entry.json.replace(from, to);
 };
 
-/** Those are of tables, queues and histories: checker-tables.test.ts. */
-const ELSEWHERE: readonly Invariant[] = ['S2', 'T1', 'H1'];
+/** Those are of tables, queues and histories (checker-tables.test.ts), and of triggers (checker-triggers.test.ts). */
+const ELSEWHERE: readonly Invariant[] = ['S2', 'T1', 'H1', 'D1', 'D2'];
 
 test('accepts a good run, and has looked at every invariant', () => {
   const verdict = check(runOf(goodLines()));

@@ -7,21 +7,12 @@ import {
   type ScheduleSpec,
 } from '@temporalio/client';
 
-import type { TriggerDefinitionValue } from '../contracts/events.ts';
-import { triggerWorkflowId } from '../contracts/ids.ts';
-import { CATCHUP_WINDOW_MS } from '../contracts/limits.ts';
-import { WORKFLOW_TYPE } from '../contracts/names.ts';
-import { atMoment } from '../domain/due-times.ts';
-import type { TriggerRow } from '../store/port.ts';
-
-export interface TriggerSchedules {
-  /** Makes the Schedule what the trigger says: there, of its present rule; or, when nothing is due any more, not there. */
-  sync(trigger: TriggerRow): Promise<void>;
-  /** Removes one of which the store knows no trigger. */
-  remove(triggerId: string): Promise<void>;
-  /** Of every trigger's Schedule that Temporal has: of which rule it is. */
-  rules(): Promise<Map<string, string>>;
-}
+import type { TriggerSchedules } from './activities/triggers.ts';
+import type { TriggerDefinitionValue } from './contracts/events.ts';
+import { triggerWorkflowId } from './contracts/ids.ts';
+import { CATCHUP_WINDOW_MS } from './contracts/limits.ts';
+import { WORKFLOW_TYPE } from './contracts/names.ts';
+import { atMoment } from './domain/due-times.ts';
 
 export function triggerSchedules(parts: {
   client: ScheduleClient;
