@@ -7,12 +7,13 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 import { Client as TemporalClient, Connection } from '@temporalio/client';
-import { bundleWorkflowCode, NativeConnection, Worker } from '@temporalio/worker';
+import { NativeConnection, Worker } from '@temporalio/worker';
 
 import { scriptedProvider } from '../src/providers/scripted/provider.ts';
 import { scriptedCommand, startBareProgram } from './bare-program.ts';
 import { Client, type Frame, isEnd, isIdle } from './client.ts';
 import { type Figure, median, quantile } from './figures.ts';
+import { startFloorWorker } from './floor-worker.ts';
 import { newConversation, settled, type Stack } from './stack.ts';
 
 const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
@@ -31,17 +32,7 @@ type Floor = {
 async function startFloor(stack: Stack, folder: string): Promise<Floor> {
   const taskQueue = `floor-${randomUUID()}`;
   const activityQueue = `${taskQueue}-activities`;
-  const { code } = await bundleWorkflowCode({ workflowsPath: here('./floor/workflow.ts') });
-  const bundle = join(folder, 'floor.js');
-  writeFileSync(bundle, code);
-  const child = spawn(
-    process.execPath,
-    [here('./floor/workflow-worker.ts'), stack.status.temporal, taskQueue, bundle],
-    {
-      stdio: ['ignore', 'pipe', 'inherit'],
-    },
-  );
-  await new Promise((resolve) => child.stdout.once('data', resolve));
+  const stopWorker = await startFloorWorker({ address: stack.status.temporal, taskQueue, folder });
   const native = await NativeConnection.connect({ address: stack.status.temporal });
   const started = new Map<number, (at: number) => void>();
   const worker = await Worker.create({
@@ -63,7 +54,7 @@ async function startFloor(stack: Stack, folder: string): Promise<Floor> {
     async stop(): Promise<void> {
       worker.shutdown();
       await running;
-      child.kill();
+      stopWorker();
       await connection.close();
       await native.close();
     },

@@ -13,8 +13,9 @@ import { measureReaders } from './readers.ts';
 import { type Stack, startStack } from './stack.ts';
 import { measureSurvival } from './survival.ts';
 import { measureThroughput } from './throughput.ts';
+import { measureTriggers } from './triggers.ts';
 
-const PARTS = ['latency', 'throughput', 'memory', 'survival', 'readers'] as const;
+const PARTS = ['latency', 'throughput', 'memory', 'survival', 'readers', 'triggers'] as const;
 type Part = (typeof PARTS)[number];
 
 const { values } = parseArgs({
@@ -36,6 +37,7 @@ for (let run = 0; run < Number(values.runs); run += 1)
     ...(await measureTogether()),
     ...(wanted('survival') ? await measureSurvival() : []),
     ...(wanted('readers') ? await measureReaders() : []),
+    ...(wanted('triggers') ? await measureTriggers() : []),
   ]);
 printFigures(runs.length === 1 ? (runs[0] ?? []) : medians(runs));
 const faults = runs.flat().flatMap((figure) => figure.faults ?? []);

@@ -6,6 +6,7 @@
  */
 import type { Presence } from './activities/presence.ts';
 import type { TriggerSchedules } from './activities/triggers.ts';
+import { jitterOf } from './domain/due-times.ts';
 import type { Store } from './store/port.ts';
 
 /** Between two looks; less where the grace is short. One indexed read, and one call to Temporal. */
@@ -24,7 +25,7 @@ export interface TriggerSignals {
 }
 
 export class TriggerWatch {
-  readonly #store: Pick<Store, 'overdueTriggers' | 'triggers' | 'trigger'>;
+  readonly #store: Pick<Store, 'overdueTriggers' | 'triggers' | 'trigger' | 'undelivered'>;
   readonly #signals: TriggerSignals;
   readonly #schedules: TriggerSchedules;
   readonly #presence: Presence;
@@ -39,7 +40,7 @@ export class TriggerWatch {
   #stopped = false;
 
   constructor(parts: {
-    store: Pick<Store, 'overdueTriggers' | 'triggers' | 'trigger'>;
+    store: Pick<Store, 'overdueTriggers' | 'triggers' | 'trigger' | 'undelivered'>;
     signals: TriggerSignals;
     schedules: TriggerSchedules;
     presence: Presence;
@@ -94,22 +95,39 @@ export class TriggerWatch {
 
   async #askForOverdue(): Promise<string[]> {
     const nowMs = this.#clock();
+    const dueBefore = new Date(nowMs - OVERDUE_MS).toISOString();
+    const decidedBefore = new Date(nowMs - UNSENT_MS).toISOString();
     const asked: string[] = [];
     for (let after = ''; ;) {
       const page = await this.#store.overdueTriggers({
-        dueBefore: new Date(nowMs - OVERDUE_MS).toISOString(),
-        decidedBefore: new Date(nowMs - UNSENT_MS).toISOString(),
+        dueBefore,
+        decidedBefore,
         after,
         limit: PAGE,
       });
       for (const triggerId of page) {
         if (this.#stopped) return asked;
+        if (await this.#waitsForItsJitter(triggerId, { dueBefore, decidedBefore })) continue;
         await this.#signals.lookAtTrigger(triggerId);
         asked.push(triggerId);
       }
       if (page.length < PAGE) return asked;
       after = page.at(-1) ?? '';
     }
+  }
+
+  /** Then a thousand triggers of nine o'clock would be asked for every few seconds of the hour over which they are spread. */
+  async #waitsForItsJitter(
+    triggerId: string,
+    { dueBefore, decidedBefore }: { dueBefore: string; decidedBefore: string },
+  ): Promise<boolean> {
+    const trigger = await this.#store.trigger(triggerId);
+    if (trigger === null || trigger.nextDueAt === null) return false;
+    const { jitterMs } = trigger.definition;
+    const dueMs = Date.parse(trigger.nextDueAt);
+    if (dueMs + jitterOf(triggerId, dueMs, jitterMs) < Date.parse(dueBefore)) return false;
+    const [unsent] = await this.#store.undelivered(triggerId, 1);
+    return unsent === undefined || unsent.decidedAt >= decidedBefore;
   }
 
   /** Makes what is missing among the Schedules, changes what is of another rule, removes what no trigger stands behind. */

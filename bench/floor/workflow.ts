@@ -1,8 +1,9 @@
-/** The floor of a turn: a workflow that starts one activity for each signal, and nothing else. */
+/** The floors' workflows: each does the least that can be called what the product does. */
 import { condition, defineSignal, proxyActivities, setHandler } from '@temporalio/workflow';
 
 export const goSignal = defineSignal<[number]>('go');
 
+/** Of a turn: starts one activity for each signal. */
 export async function floor({ activityQueue }: { activityQueue: string }): Promise<void> {
   const { started } = proxyActivities<{ started(n: number): Promise<void> }>({
     taskQueue: activityQueue,
@@ -18,3 +19,6 @@ export async function floor({ activityQueue }: { activityQueue: string }): Promi
     if (n !== undefined) await started(n);
   }
 }
+
+/** Of a trigger's fire: it was started. */
+export async function nothing(): Promise<void> {}

@@ -1,6 +1,5 @@
 /** What does not grow with a conversation's age: its snapshot, and at its ten thousandth turn a send and a subscription too. */
 import { randomUUID } from 'node:crypto';
-import { Agent, get } from 'node:http';
 
 import { MESSAGE_PAGE } from '../../src/contracts/limits.ts';
 import type { Store } from '../../src/store/port.ts';
@@ -8,6 +7,8 @@ import { Client, type Frame, isEnd, isIdle } from '../client.ts';
 import { type Figure, median } from '../figures.ts';
 import { newConversation, settled, type Stack } from '../stack.ts';
 import { addTurns, createInStore } from './history.ts';
+import { HttpReader } from './http-reader.ts';
+import { alternate, type Pair, ratioRow, timed } from './pairs.ts';
 import { RawSocket } from './raw-socket.ts';
 
 /** Each turn has two messages. */
@@ -23,7 +24,6 @@ const READS = 1_000;
 const MISSED = 20;
 
 type Parts = { stack: Stack; store: Store; gateway: { port: number; token: string } };
-type Pair = { old: number[]; young: number[] };
 
 export async function measureSnapshots({ stack, store }: Parts): Promise<Figure[]> {
   const [young, old] = ['thousand', 'hundred-thousand'];
@@ -34,12 +34,12 @@ export async function measureSnapshots({ stack, store }: Parts): Promise<Figure[
     await createInStore(store, conversationId);
     await addTurns(store, { conversationId, turns: messages / 2, deltas: DELTAS });
   }
-  const http = new SnapshotReader(stack);
+  const http = new HttpReader(stack);
   const fetched: Pair = { old: [], young: [] };
   const read: Pair = { old: [], young: [] };
   await alternate(READS, async (which) => {
     const conversationId = which === 'old' ? old : young;
-    fetched[which].push(await http.read(conversationId));
+    fetched[which].push(await http.read(snapshotPath(conversationId)));
     read[which].push(await timed(() => store.snapshot(conversationId, MESSAGE_PAGE)));
   });
   http.close();
@@ -54,7 +54,7 @@ export async function measureSnapshots({ stack, store }: Parts): Promise<Figure[
 /** Two conversations that differ in their age alone; real ones, with a warm provider each. */
 export async function measureTurns({ stack, store, gateway }: Parts): Promise<Figure[]> {
   const client = await Client.connect(stack);
-  const http = new SnapshotReader(stack);
+  const http = new HttpReader(stack);
   const socket = await RawSocket.open(gateway);
   try {
     const [young, old] = [await newConversation(stack), await newConversation(stack)];
@@ -84,7 +84,7 @@ export async function measureTurns({ stack, store, gateway }: Parts): Promise<Fi
     client.close();
     // Apart: what a large answer leaves to be tidied away is not the next one's.
     await alternate(READS, async (which) => {
-      snapshots[which].push(await http.read(which === 'old' ? old : young));
+      snapshots[which].push(await http.read(snapshotPath(which === 'old' ? old : young)));
     });
     await alternate(READS, async (which) => {
       const conversationId = which === 'old' ? old : young;
@@ -103,37 +103,6 @@ export async function measureTurns({ stack, store, gateway }: Parts): Promise<Fi
     socket.close();
     client.close();
   }
-}
-
-function ratioRow(name: string, { old, young }: Pair, limit: number): Figure {
-  const [product, floor] = [median(old), median(young)];
-  return {
-    name,
-    unit: 'ms',
-    product,
-    floor,
-    goal: `≤ ${limit} ×`,
-    met: product <= limit * floor,
-  };
-}
-
-/** One of each in turn, the first of the two changing: what drifts drifts for both. */
-async function alternate(
-  times: number,
-  measure: (which: 'old' | 'young') => Promise<void>,
-): Promise<void> {
-  for (let time = 0; time < times; time += 1) {
-    const [first, second] =
-      time % 2 === 0 ? (['old', 'young'] as const) : (['young', 'old'] as const);
-    await measure(first);
-    await measure(second);
-  }
-}
-
-async function timed(action: () => Promise<unknown>): Promise<number> {
-  const from = performance.now();
-  await action();
-  return performance.now() - from;
 }
 
 async function turn(
@@ -156,33 +125,6 @@ async function turn(
   return { acceptedMs, firstDeltaMs };
 }
 
-/** Snapshots over HTTP, on one connection. */
-class SnapshotReader {
-  readonly #agent = new Agent({ keepAlive: true, maxSockets: 1 });
-  readonly #stack: Stack;
-
-  constructor(stack: Stack) {
-    this.#stack = stack;
-  }
-
-  /** Milliseconds to the answer's last byte. */
-  read(conversationId: string): Promise<number> {
-    const { status, token } = this.#stack;
-    const from = performance.now();
-    return new Promise((resolve, reject) => {
-      get(
-        `${status.api}/v1/conversations/${conversationId}`,
-        { agent: this.#agent, headers: { authorization: `Bearer ${token}` } },
-        (answer) => {
-          if (answer.statusCode !== 200) reject(new Error(`a snapshot: ${answer.statusCode}`));
-          answer.resume();
-          answer.once('end', () => resolve(performance.now() - from));
-        },
-      ).once('error', reject);
-    });
-  }
-
-  close(): void {
-    this.#agent.destroy();
-  }
+function snapshotPath(conversationId: string): string {
+  return `/v1/conversations/${conversationId}`;
 }

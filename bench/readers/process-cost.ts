@@ -22,12 +22,54 @@ const INSPECTOR = 'http://127.0.0.1:9229/json/list';
 const PATIENCE_MS = 10_000;
 /** What is freed by one collection may be held by what the next frees. */
 const COLLECTIONS = 3;
+/** How often the event loop is looked at; it stands still for so long by itself. */
+const LOOP_RESOLUTION_MS = 5;
 
 /**
- * Memory after full garbage collections of all threads, asked for by the inspector that every Node process opens at
- * SIGUSR1, and that is closed again. One process at a time: they all open it on the same port.
+ * Memory after full garbage collections of all threads. One process at a time: see {@link inspect}.
  */
-export async function memoryOf(pid: number): Promise<Memory> {
+export function memoryOf(pid: number): Promise<Memory> {
+  return inspect(pid, async (threads) => {
+    for (let round = 0; round < COLLECTIONS; round += 1)
+      for (const thread of threads) await thread.ask('HeapProfiler.collectGarbage');
+    let heap = 0;
+    let resident = 0;
+    for (const thread of threads) {
+      const usage = (await thread.evaluate('process.memoryUsage()')) as NodeJS.MemoryUsage;
+      heap += usage.heapUsed + usage.external;
+      resident = usage.rss;
+    }
+    return { heap, resident };
+  });
+}
+
+/** From now on the process's main thread takes note of how long its event loop stands still. */
+export async function watchEventLoop(pid: number): Promise<void> {
+  await inspect(pid, async ([main]) => {
+    await main.evaluate(
+      `globalThis.eventLoopDelay = process.getBuiltinModule('node:perf_hooks').monitorEventLoopDelay({ resolution: ${LOOP_RESOLUTION_MS} }); eventLoopDelay.enable()`,
+    );
+  });
+}
+
+/** The longest it has stood still since it was asked to take note, or asked this before; in milliseconds. */
+export function longestBlockMs(pid: number): Promise<number> {
+  return inspect(pid, async ([main]) => {
+    const max = await main.evaluate(
+      '{ const { max } = eventLoopDelay; eventLoopDelay.reset(); max }',
+    );
+    return Number(max) / 1e6 - LOOP_RESOLUTION_MS;
+  });
+}
+
+/**
+ * Does something in the process, by the inspector that every Node process opens at SIGUSR1, and that is closed again. The
+ * threads: the main one, then its workers. One process at a time: they all open it on the same port.
+ */
+async function inspect<T>(
+  pid: number,
+  work: (threads: readonly [Thread, ...Thread[]]) => Promise<T>,
+): Promise<T> {
   process.kill(pid, 'SIGUSR1');
   const socket = new WebSocket(await inspectorUrl());
   await new Promise((resolve, reject) => {
@@ -35,7 +77,7 @@ export async function memoryOf(pid: number): Promise<Memory> {
     socket.addEventListener('error', () => reject(new Error('the inspector does not answer')));
   });
   const main = new Thread((message) => socket.send(message));
-  const threads = [main];
+  const threads: [Thread, ...Thread[]] = [main];
   socket.addEventListener('message', ({ data }) => {
     const { method, params } = main.receive(String(data));
     if (method === 'NodeWorker.attachedToWorker') {
@@ -54,23 +96,15 @@ export async function memoryOf(pid: number): Promise<Memory> {
   const sessions: (string | undefined)[] = [undefined];
   const own = await main.evaluate('process.pid');
   if (own !== pid)
-    throw new Error('another process has the inspector port; its memory is not the one asked for');
+    throw new Error('another process has the inspector port; it is not the one asked for');
   // Answers when all threads that there are have been named.
   await main.ask('NodeWorker.enable', { waitForDebuggerOnStart: false });
-  for (let round = 0; round < COLLECTIONS; round += 1)
-    for (const thread of threads) await thread.ask('HeapProfiler.collectGarbage');
-  let heap = 0;
-  let resident = 0;
-  for (const thread of threads) {
-    const usage = (await thread.evaluate('process.memoryUsage()')) as NodeJS.MemoryUsage;
-    heap += usage.heapUsed + usage.external;
-    resident = usage.rss;
-  }
+  const result = await work(threads);
   // It closes the socket that this came by, so there is no answer.
   const closed = new Promise((resolve) => socket.addEventListener('close', resolve));
   main.tell('Runtime.evaluate', { expression: 'process._debugEnd()' });
   await closed;
-  return { heap, resident };
+  return result;
 }
 
 type InspectorMessage = {

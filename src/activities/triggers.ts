@@ -12,7 +12,7 @@ import { ApplicationFailure } from '@temporalio/common';
 import { HoldfastError, isHoldfastError } from '../contracts/errors.ts';
 import type { TriggerDefinitionValue } from '../contracts/events.ts';
 import { appendKey, conversationStream, triggerStream } from '../contracts/ids.ts';
-import { DECISIONS_AT_ONCE } from '../contracts/limits.ts';
+import { DECISIONS_AT_ONCE, JITTER_LIMIT_MS, RUN_ALL_LIMIT } from '../contracts/limits.ts';
 import { SIGNAL } from '../contracts/names.ts';
 import { isTriggerCommand, type TriggerCommand } from '../contracts/trigger-check.ts';
 import type {
@@ -22,7 +22,7 @@ import type {
   FireTriggerSignalValue,
   RemoveTriggerSignalValue,
 } from '../contracts/triggers.ts';
-import { checkSchedule, nextDue } from '../domain/due-times.ts';
+import { checkSchedule, countDue, nextDue } from '../domain/due-times.ts';
 import {
   decideBackfill,
   decideDue,
@@ -50,7 +50,7 @@ export type TriggerActivities = ReturnType<typeof createTriggerActivities>;
 /** Sent at once, before they are marked as sent. */
 const DELIVERED_AT_ONCE = 50;
 /** A look that has more to do than this answers, and is asked again: a local activity has its limit. */
-const LOOK_LIMIT_MS = 20_000;
+const LOOK_LIMIT_MS = 15_000;
 
 export function createTriggerActivities(parts: {
   store: Store;
@@ -99,13 +99,21 @@ export function createTriggerActivities(parts: {
   }
 
   /**
-   * Decides all that is due by now; what is still to come of it. `settle`: to the last, and `decidedUntil` is now; answers the
-   * trigger as it is then.
+   * Decides all that is due by now; how long until all that was due by `dueByMs` can be. `settle`: to the last, and
+   * `decidedUntil` is now; answers the trigger as it is then.
    */
-  async function decide(
-    triggerId: string,
-    settle: boolean,
-  ): Promise<{ waitMs: number | null; trigger: TriggerRow | null }> {
+  async function decide({
+    triggerId,
+    settle,
+    dueByMs,
+  }: {
+    triggerId: string;
+    settle: boolean;
+    dueByMs?: number;
+  }): Promise<{ waitMs: number | null; trigger: TriggerRow | null }> {
+    // What is decided is sent before more is: this may be a repeat, which the process makes by itself while Temporal is away,
+    // and what was due meanwhile would be sent all at once.
+    await deliver(triggerId);
     const untilMs = clock() + LOOK_LIMIT_MS;
     const presentSinceMs = presence.seen();
     let gap: Gap | undefined;
@@ -124,6 +132,7 @@ export function createTriggerActivities(parts: {
         limit: DECISIONS_AT_ONCE,
         gap,
         settle,
+        dueByMs,
       });
       ({ gap } = look);
       const { decision, waitMs } = look;
@@ -229,7 +238,7 @@ export function createTriggerActivities(parts: {
     { commandId, change: changed }: ChangeTriggerSignalValue,
   ): Promise<void> {
     for (;;) {
-      const { trigger } = await decide(triggerId, true);
+      const { trigger } = await decide({ triggerId, settle: true });
       if (trigger === null || trigger.removedAt !== null) throw noTrigger(triggerId);
       const definition = { ...trigger.definition, ...changed };
       mustMakeSense(definition);
@@ -260,7 +269,7 @@ export function createTriggerActivities(parts: {
 
   async function remove(triggerId: string, { commandId }: RemoveTriggerSignalValue): Promise<void> {
     for (;;) {
-      const { trigger } = await decide(triggerId, true);
+      const { trigger } = await decide({ triggerId, settle: true });
       if (trigger === null || trigger.removedAt !== null) break;
       const recorded = await record({
         stream: triggerStream(triggerId),
@@ -306,8 +315,9 @@ export function createTriggerActivities(parts: {
     { commandId, from, to }: BackfillSignalValue,
   ): Promise<void> {
     // Up to now first: a due time that nobody has decided yet is none of a backfill's.
-    await decide(triggerId, false);
+    await decide({ triggerId, settle: false });
     const trigger = await mustBeThere(triggerId);
+    mustBeFew(trigger.definition, from, to);
     const fires = decideBackfill({
       trigger,
       nowMs: clock(),
@@ -378,12 +388,23 @@ export function createTriggerActivities(parts: {
     },
 
     /**
-     * Decides what is due and sends what is decided. `waitMs`: then there is more to do, though nobody asks; null: there is
-     * not.
+     * Decides what is due and sends what is decided. `waitMs`: then there is more to do of what was due by `dueByMs`, though
+     * nobody asks; null: there is not. What is due later has fires of its own.
      */
-    async lookAtTrigger({ triggerId }: { triggerId: string }): Promise<{ waitMs: number | null }> {
+    async lookAtTrigger({
+      triggerId,
+      dueByMs,
+    }: {
+      triggerId: string;
+      /** Now, when it is left out. */
+      dueByMs?: number;
+    }): Promise<{ waitMs: number | null }> {
       return inTurn.run(triggerId, async () => {
-        const { waitMs, trigger } = await decide(triggerId, false);
+        const { waitMs, trigger } = await decide({
+          triggerId,
+          settle: false,
+          ...(dueByMs === undefined ? {} : { dueByMs }),
+        });
         const { more } = await deliver(triggerId);
         // Its last due time is behind it: a Schedule that nobody needs any more would stay for ever.
         if (trigger?.nextDueAt === null && trigger.removedAt === null)
@@ -413,12 +434,29 @@ function mustMakeSense({
   tableId,
   conversationId,
   newConversation,
+  jitterMs,
+  missed,
 }: TriggerDefinitionValue): void {
   checkSchedule(schedule);
+  if (jitterMs > JITTER_LIMIT_MS || (missed.limit ?? 0) > RUN_ALL_LIMIT)
+    throw new HoldfastError(
+      'invalid_request',
+      `jitterMs is at most ${JITTER_LIMIT_MS}, and missed.limit ${RUN_ALL_LIMIT}.`,
+    );
   if ((tableId === null) === (conversationId === null) || (newConversation && tableId === null))
     throw new HoldfastError(
       'invalid_request',
       'A trigger has one of tableId and conversationId, and newConversation only with a table.',
+    );
+}
+
+/** As {@link mustMakeSense}: a list of all seconds since 1970 would end the worker, and every one after it. */
+function mustBeFew(definition: TriggerDefinitionValue, from: string, to: string): void {
+  const count = countDue(definition, Date.parse(from) - 1, Date.parse(to), RUN_ALL_LIMIT);
+  if (count > RUN_ALL_LIMIT)
+    throw new HoldfastError(
+      'invalid_request',
+      `From ${from} to ${to} it is due more than ${RUN_ALL_LIMIT} times.`,
     );
 }
 

@@ -115,7 +115,8 @@ async function carryOut<T>(
 /** Whether `event` carries this commandId. */
 export function isRecordOf({ json }: StoredEvent, commandId: string): boolean {
   return (
-    json.includes(commandId) &&
+    // An event may be long, and an id short.
+    json.includes(`"commandId":"${commandId}"`) &&
     memberOf(memberOf(JSON.parse(json), 'payload'), 'commandId') === commandId
   );
 }

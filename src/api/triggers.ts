@@ -47,12 +47,12 @@ const REMOVED = new Set(['trigger.removed']);
 /** Due times are counted for so long a span at a time, so that other requests get their turn: a year of every second takes some 3 ms. */
 const COUNT_SPAN_MS = 366 * 86_400_000;
 /** Triggers that are read before others get their turn; a prompt may have half a megabyte. */
-const READ_AT_ONCE = 20;
+const READ_AT_ONCE = 10;
 /** A page of triggers ends when their prompts have so many characters together. */
 const PAGE_CHARACTERS = 4 * 1024 * 1024;
 /** How far back a repeated command is looked for, in events and at a time. */
 const REPEAT_EVENTS = 2_000;
-const REPEAT_PAGE = 50;
+const REPEAT_PAGE = 25;
 
 export class Triggers {
   readonly #parts: ServiceParts;
@@ -235,41 +235,42 @@ export class Triggers {
   ): Promise<{ requestId: string; row: LedgerRowValue | null }> {
     const { feed, commands, gate } = this.#parts;
     const requestId = asked ?? randomUUID();
-    await this.#known(triggerId);
     if (asked !== null) {
-      const known =
-        (await this.#rowOf(triggerId, asked)) ??
-        manualRow(triggerId, await this.#doneBefore(triggerId, asked));
+      const known = await this.#firedBefore(triggerId, asked);
       if (known !== null) return { requestId, row: known };
-      await this.#mustBeUnused(await this.#present(triggerId), asked);
     }
+    const trigger = await this.#present(triggerId);
+    if (asked !== null) await this.#mustBeUnused(trigger, asked);
     gate.mustHaveRoom();
     const argument = { commandId: requestId, requestId };
     let decided: StoredEvent | null = null;
-    const look = async (): Promise<LedgerRowValue | null> =>
-      (await this.#rowOf(triggerId, requestId)) ?? manualRow(triggerId, decided);
-    const row = await waitUntil({
+    const found = await waitUntil({
       feed,
       stream: triggerStream(triggerId),
       before: () =>
         gate
           .carry(() => commands.signalTrigger({ triggerId, signal: { name: 'fire', argument } }))
           .catch(async (error: unknown) => {
-            if (!isUnknownFate(error) || (await look()) === null) throw error;
+            // The answer was lost: when the log shows the run, the signal was not.
+            const isDone =
+              isUnknownFate(error) && (await this.#firedBefore(triggerId, requestId)) !== null;
+            if (!isDone) throw error;
           }),
       wakes: (event) => {
         if (isDecisionOf(event, requestId)) decided = event;
         return decided !== null || REMOVED.has(event.type);
       },
       check: async () => {
-        const found = await look();
+        const row = (await this.#rowOf(triggerId, requestId)) ?? manualRow(triggerId, decided);
+        if (row !== null || (await this.#known(triggerId)).removedAt === null) return row;
         // Commands are carried out in their order: one that comes after the removal never is.
-        if (found === null) await this.#present(triggerId);
-        return found;
+        const before = await this.#firedBefore(triggerId, requestId);
+        if (before === null) throw noTrigger();
+        return before;
       },
       ...wait,
     });
-    return { requestId, row };
+    return { requestId, row: found };
   }
 
   /**
@@ -370,6 +371,12 @@ export class Triggers {
     return row;
   }
 
+  /** As {@link #rowOf}, and one that did not run: it has no request to find its row by, so it is looked for in the log. */
+  async #firedBefore(triggerId: string, requestId: string): Promise<LedgerRowValue | null> {
+    const row = await this.#rowOf(triggerId, requestId);
+    return row ?? manualRow(triggerId, await this.#doneBefore(triggerId, requestId));
+  }
+
   /** Throws: `request_id_reused` when the conversation has had that request otherwise: it would be answered as that one (A2). */
   async #mustBeUnused({ definition }: TriggerRow, requestId: string): Promise<void> {
     const { tableId, conversationId, newConversation } = definition;
@@ -380,40 +387,39 @@ export class Triggers {
       throw idTaken(requestId);
   }
 
-  /** The first event of what this command decided, when that was not long ago. */
+  /** An event of what this command decided, when that was not long ago. */
   async #doneBefore(triggerId: string, commandId: string): Promise<StoredEvent | null> {
     const stream = triggerStream(triggerId);
     const end = await this.#store.lastSeq(stream);
-    const isPart = (event: StoredEvent): boolean => isDecisionOf(event, commandId);
     for (let before = end; before > Math.max(0, end - REPEAT_EVENTS); before -= REPEAT_PAGE) {
       const after = Math.max(0, before - REPEAT_PAGE);
       const { items } = await this.#store.events(stream, after, before - after);
-      let found = items.find(isPart) ?? null;
-      // Its parts are neighbours, and may begin in the page before.
-      while (found !== null && found.seq > 1) {
-        const [earlier] = (await this.#store.events(stream, found.seq - 2, 1)).items;
-        if (earlier === undefined || !isPart(earlier)) return found;
-        found = earlier;
-      }
-      if (found !== null) return found;
+      const found = items.find((event) => isDecisionOf(event, commandId));
+      if (found !== undefined) return found;
+      await nextTurn();
     }
     return null;
   }
 
-  /** What a backfill had run. `recorded`: the first of its events; they are in the log together. */
+  /** What a backfill had run. Its events are neighbours, written at once; `recorded` is one of them. */
   async #countRun(
     triggerId: string,
     recorded: StoredEvent,
   ): Promise<Static<typeof BackfillAnswer>> {
     const { cause, commandId = '' } = decisionOf(recorded);
     if (cause !== 'backfill') throw idTaken(commandId);
-    let count = 0;
-    for (let part: StoredEvent | undefined = recorded; part !== undefined;) {
-      count += decisionOf(part).fires.filter((fire) => fire.requestId !== undefined).length;
-      const { items } = await this.#store.events(triggerStream(triggerId), part.seq, 1);
-      part = items.find((event) => isDecisionOf(event, commandId));
-    }
-    return { count };
+    const partAt = async (seq: number): Promise<StoredEvent | undefined> => {
+      const { items } = await this.#store.events(triggerStream(triggerId), seq - 1, 1);
+      return items.find((event) => event.seq === seq && isDecisionOf(event, commandId));
+    };
+    const countFrom = async (seq: number, step: 1 | -1): Promise<number> => {
+      const part = await partAt(seq);
+      return part === undefined ? 0 : ranIn(part) + (await countFrom(seq + step, step));
+    };
+    const { seq } = recorded;
+    return {
+      count: ranIn(recorded) + (await countFrom(seq + 1, 1)) + (await countFrom(seq - 1, -1)),
+    };
   }
 }
 
@@ -450,7 +456,11 @@ function decisionOf({ json }: StoredEvent): Decision {
   return event.payload;
 }
 
-/** The row of a run by hand as it was decided; one that did not run has no request to find it by. */
+function ranIn(event: StoredEvent): number {
+  return decisionOf(event).fires.filter((fire) => fire.requestId !== undefined).length;
+}
+
+/** The row of a run by hand, as it was decided. Throws: `request_id_reused` when the decision is of something else. */
 function manualRow(triggerId: string, event: StoredEvent | null): LedgerRowValue | null {
   if (event === null) return null;
   const { cause, fires, commandId = '' } = decisionOf(event);

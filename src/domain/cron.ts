@@ -80,10 +80,8 @@ export class TimesOfDay {
     return hour * 3_600 + minute * 60 + (this.#seconds[index % perMinute] ?? 0);
   }
 
-  /** How many are before `second` of the day: the index of the first that is not. */
+  /** How many are before `second`, of this day or another: the index of the first that is not. */
   before(second: number): number {
-    if (second <= 0) return 0;
-    if (second >= 86_400) return this.count;
     const hour = Math.floor(second / 3_600);
     const minute = Math.floor((second % 3_600) / 60);
     const minutes = below(this.#hours, hour) * this.#minutes.length;

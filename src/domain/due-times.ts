@@ -166,7 +166,7 @@ function isWithin(atMs: number, { afterMs, untilMs }: Span): boolean {
 function intervalBatch(everyMs: number, { afterMs, untilMs }: Span): Batch {
   const first = Math.floor(afterMs / everyMs) + 1;
   return {
-    size: Math.max(0, Math.floor(untilMs / everyMs) - first + 1),
+    size: Math.floor(untilMs / everyMs) - first + 1,
     at: (index) => (first + index) * everyMs,
   };
 }
@@ -198,9 +198,8 @@ function* asTheClockShows({ cron, zone, span, direction }: CronSpan): Generator<
 function* onceADay({ cron, zone, span, direction }: CronSpan): Generator<Batch> {
   const timeMs = cron.times.at(0) * 1_000;
   const shownAt = (atMs: number): number => atMs + zone.stretchAt(atMs).offsetMs;
-  // A gap, or a repetition, around midnight moves a due time into the next day, or the clock into the one before.
-  const firstDay = dayOf(shownAt(span.afterMs)) - 1;
-  const lastDay = dayOf(shownAt(span.untilMs)) + 1;
+  // Put back over midnight, the clock shows the day before again, and what was due on the next has been.
+  const [firstDay, lastDay] = [dayOf(shownAt(span.afterMs)), dayOf(shownAt(span.untilMs)) + 1];
   for (const day of days(firstDay, lastDay, direction)) {
     if (!fitsDay(cron, day)) continue;
     const dueMs = zone.momentOf(day * DAY_MS + timeMs);

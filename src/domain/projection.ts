@@ -120,7 +120,7 @@ export type TriggerChange =
     }
   | { type: 'trigger.remove' }
   | { type: 'trigger.advance'; decidedUntil: string; nextDueAt: string | null }
-  | { type: 'ledger.insert'; cause: TriggerCauseName; fire: DecidedFireValue };
+  | { type: 'ledger.insert'; cause: TriggerCauseName; fires: readonly DecidedFireValue[] };
 
 /** The changes of one stored event of a conversation, in order. An event of an unknown type changes nothing. */
 export function project(event: Event): Change[] {
@@ -310,15 +310,11 @@ export function projectTrigger(event: Event): TriggerChange[] {
       return [{ type: 'trigger.remove' }];
     case 'trigger.decided': {
       const { cause, until, nextDueAt = null, fires } = event.payload;
-      const changes: TriggerChange[] = fires.map((fire) => ({
-        type: 'ledger.insert',
-        cause,
-        fire,
-      }));
+      const rows: TriggerChange = { type: 'ledger.insert', cause, fires };
       // What is run by hand or afterwards says nothing of what has been due meanwhile.
-      if (cause === 'due' && until !== undefined)
-        changes.push({ type: 'trigger.advance', decidedUntil: until, nextDueAt });
-      return changes;
+      return cause === 'due' && until !== undefined
+        ? [rows, { type: 'trigger.advance', decidedUntil: until, nextDueAt }]
+        : [rows];
     }
     default:
       return [];

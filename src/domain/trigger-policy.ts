@@ -44,7 +44,10 @@ export type DueDecision = {
   more: boolean;
 };
 
-/** What a look found: the decision (null: nothing is due), and when what is due by now and jittered is to be acted upon. */
+/**
+ * What a look found: the decision (null: nothing is due), and after how long all that was due by `dueByMs` and is jittered can
+ * be acted upon (null: nothing of that is left).
+ */
 export type Look = { decision: DueDecision | null; waitMs: number | null };
 
 /** A part of a gap that was begun: all of it is missed, also its last due times. */
@@ -64,17 +67,20 @@ export type LookRequest = {
   gap?: Gap | undefined;
   /** Before an edit: everything up to now, at once, and `decidedUntil` moves there though nothing was due. */
   settle?: boolean;
+  /** Not later than now: what is due after it is not waited for. Now, when it is left out. */
+  dueByMs?: number | undefined;
 };
 
 /** Decides what is due by now and has not been decided. */
 export function decideDue(request: LookRequest): Look & { gap: Gap | undefined } {
   const { trigger, nowMs, graceMs, presentSinceMs, limit, settle = false } = request;
+  const { dueByMs = nowMs } = request;
   const { definition, triggerId } = trigger;
   const fromMs = Date.parse(trigger.decidedUntil);
   const delayOf = (dueMs: number): number =>
     settle ? 0 : jitterOf(triggerId, dueMs, definition.jitterMs);
   const ripe: number[] = [];
-  let waitMs: number | null = null;
+  let waitsFromMs: number | null = null;
   let more = false;
   for (const dueMs of dueTimes(definition, fromMs, nowMs)) {
     if (ripe.length === limit) {
@@ -84,11 +90,15 @@ export function decideDue(request: LookRequest): Look & { gap: Gap | undefined }
     const actMs = dueMs + delayOf(dueMs);
     if (actMs > nowMs) {
       // Those behind it wait for it: rows are written in order.
-      waitMs = actMs - nowMs;
+      waitsFromMs = dueMs;
       break;
     }
     ripe.push(dueMs);
   }
+  let waitMs: number | null = null;
+  if (waitsFromMs !== null)
+    for (const dueMs of dueTimes(definition, waitsFromMs - 1, Math.min(dueByMs, nowMs)))
+      waitMs = Math.max(waitMs ?? 0, dueMs + delayOf(dueMs) - nowMs);
   const [first] = ripe;
   const last = ripe.at(-1);
   let { gap } = request;
@@ -97,7 +107,7 @@ export function decideDue(request: LookRequest): Look & { gap: Gap | undefined }
     if (actMs < presentSinceMs && nowMs - actMs > graceMs) gap = { untilMs: presentSinceMs };
   }
   if (last === undefined && !settle) return { decision: null, waitMs, gap };
-  const untilMs = last !== undefined && (more || waitMs !== null) ? last : nowMs;
+  const untilMs = last !== undefined && (more || waitsFromMs !== null) ? last : nowMs;
   const missedUntilMs = Math.max(gap?.untilMs ?? 0, nowMs - Math.max(TRIGGER_LATE_MS, graceMs));
   const judge = new Judge({ request, fromMs, missedUntilMs, gap, delayOf });
   const next = nextDue(definition, untilMs);

@@ -21,10 +21,13 @@
  *     Segments and tools of a running turn count at the next such moment. `lastAt` is of the newest; a new name is none.
  *
  *  D1 a trigger's rules and decisions are events of its stream, and its ledger is projected from them: a row for each dueAt of
- *     cause `due` or `backfill`, where a later `backfill` takes the place of a row that did not run; and a row for each
- *     `manual` one. An append of `trigger.decided` (cause `due`), `trigger.updated` or `trigger.removed` whose `from` is not
- *     the trigger's `decidedUntil`, and any of them of a removed trigger, throws `fenced`; of an unknown one, `not_found`.
- *  D2 a receipt of a request that is in a ledger is written into its row in the same transaction: the turn, or why it was refused.
+ *     cause `due` or `backfill`, where a later `backfill` takes the place of a row that did not run and leaves one that did; and
+ *     a row for each `manual` one (of one requestId: the first). An append of `trigger.decided` (cause `due`), `trigger.updated`
+ *     or `trigger.removed` whose `from` is not the trigger's `decidedUntil`, and any of them of a removed trigger, throws
+ *     `fenced`; of an unknown one, `not_found`. Rows outside of what they decide, and a backfill of what is not decided yet, are
+ *     a caller's defect: a TypeError. An append's events are decided one upon the other.
+ *  D2 a receipt of a request that is in a ledger is written into its row in the same transaction: the turn, or why it was
+ *     refused; a receipt that was there before is, with the row. What has a receipt counts as sent.
  *
  * Throws: `storage_full` when the disk is full (nothing was written); `not_found` for an append whose rows need a
  * conversation that was never created; `request_id_reused` for a second receipt of a requestId; `shutting_down` after

@@ -36,6 +36,8 @@ const { carryOutCommand, lookAtTrigger } = proxyLocalActivities<TriggerActivitie
 export async function trigger({ triggerId }: TriggerInputValue): Promise<void> {
   const inbox: TriggerCommand[] = [];
   let looks = true;
+  /** When it was last asked: what is due later, others will ask for, and it ends. */
+  let dueByMs = Date.now();
   // Before any await: a signal that came with the start must find its handler.
   setHandler(createTriggerSignal, (value) => void inbox.push({ name: 'create', value }));
   setHandler(changeTriggerSignal, (value) => void inbox.push({ name: 'change', value }));
@@ -44,15 +46,17 @@ export async function trigger({ triggerId }: TriggerInputValue): Promise<void> {
   setHandler(backfillTriggerSignal, (value) => void inbox.push({ name: 'backfill', value }));
   setHandler(lookAtTriggerSignal, () => {
     looks = true;
+    dueByMs = Date.now();
   });
   for (;;) {
     const command = inbox.shift();
     if (command !== undefined) {
       await carryOut(triggerId, command);
       looks = true;
+      dueByMs = Date.now();
     } else if (looks) {
       looks = false;
-      const { waitMs } = await lookAtTrigger({ triggerId });
+      const { waitMs } = await lookAtTrigger({ triggerId, dueByMs });
       if (waitMs === null) continue;
       if (waitMs > 0) await condition(() => looks || inbox.length > 0, waitMs);
       looks = true;

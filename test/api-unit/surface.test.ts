@@ -42,6 +42,9 @@ describe('X1: the token', () => {
         '/v1/conversations/c1/queue',
         '/v1/tables',
         '/v1/tables/t1/view',
+        '/v1/triggers',
+        '/v1/triggers/g1',
+        '/v1/triggers/g1/ledger',
         '/v1/providers',
         '/readyz',
         '/metrics',
@@ -54,9 +57,17 @@ describe('X1: the token', () => {
         expect(answer.headers['www-authenticate']).toBe('Bearer');
         expect(answer.headers['content-type']).toMatch(/^application\/problem\+json/);
       }
-      const sent = await gateway.post('/v1/conversations', {}, { token, headers });
-      expect(sent.status).toBe(401);
+      for (const path of [
+        '/v1/conversations',
+        '/v1/triggers',
+        '/v1/triggers/g1/fire',
+        '/v1/triggers/g1/backfill',
+      ]) {
+        const sent = await gateway.post(path, {}, { token, headers });
+        expect({ path, status: sent.status }).toEqual({ path, status: 401 });
+      }
       expect(gateway.workflow.creates).toBe(0);
+      expect(gateway.workflow.triggerSignals).toEqual([]);
     },
   );
 
@@ -178,7 +189,7 @@ describe('addresses and methods', () => {
     ['GET', '/v1/tables/t1/messages'],
     ['GET', '/v1/conversations/c1/why'],
     ['GET', '/v1/conversations/c1/agents'],
-    ['GET', '/v1/triggers'],
+    ['GET', '/v1/triggers/g1/rows'],
     ['POST', '/mcp'],
   ])('%s %s is 404 not_found', async (method, path) => {
     const gateway = await Gateway.start();
@@ -192,6 +203,8 @@ describe('addresses and methods', () => {
     ['DELETE', '/v1/tables/t1', 'GET, PATCH, HEAD, OPTIONS'],
     ['PUT', '/v1/conversations/c1/queue/r1', 'GET, PATCH, DELETE, HEAD, OPTIONS'],
     ['GET', '/v1/tables/t1/active', 'POST, OPTIONS'],
+    ['PUT', '/v1/triggers/g1', 'GET, PATCH, DELETE, HEAD, OPTIONS'],
+    ['GET', '/v1/triggers/g1/fire', 'POST, OPTIONS'],
     ['GET', '/v1/conversations', 'POST, OPTIONS'],
     ['PUT', '/v1/conversations/c1/messages', 'GET, POST, HEAD, OPTIONS'],
     ['POST', '/healthz', 'GET, HEAD, OPTIONS'],
@@ -437,6 +450,7 @@ describe('documents, health and figures', () => {
     );
     expect(routes.toSorted()).toEqual([
       'DELETE /v1/conversations/{conversationId}/queue/{requestId}',
+      'DELETE /v1/triggers/{triggerId}',
       'GET /asyncapi.json',
       'GET /healthz',
       'GET /metrics',
@@ -455,11 +469,15 @@ describe('documents, health and figures', () => {
       'GET /v1/tables/{tableId}/conversations',
       'GET /v1/tables/{tableId}/events',
       'GET /v1/tables/{tableId}/view',
+      'GET /v1/triggers',
+      'GET /v1/triggers/{triggerId}',
+      'GET /v1/triggers/{triggerId}/ledger',
       'GET /v1/ws',
       'PATCH /v1/conversations/{conversationId}',
       'PATCH /v1/conversations/{conversationId}/queue',
       'PATCH /v1/conversations/{conversationId}/queue/{requestId}',
       'PATCH /v1/tables/{tableId}',
+      'PATCH /v1/triggers/{triggerId}',
       'POST /v1/conversations',
       'POST /v1/conversations/{conversationId}/approvals/{approvalId}',
       'POST /v1/conversations/{conversationId}/cancel',
@@ -471,6 +489,9 @@ describe('documents, health and figures', () => {
       'POST /v1/tables',
       'POST /v1/tables/{tableId}/active',
       'POST /v1/tables/{tableId}/conversations',
+      'POST /v1/triggers',
+      'POST /v1/triggers/{triggerId}/backfill',
+      'POST /v1/triggers/{triggerId}/fire',
       'POST /v1/ws-tickets',
     ]);
     expect(JSON.stringify(body)).toContain(ERRORS.request_id_reused.message);
@@ -489,6 +510,7 @@ describe('documents, health and figures', () => {
       'server.caught-up',
       'server.conversation.activated',
       'server.chat.delta',
+      'server.trigger.fired',
       'server.snapshot',
     ])
       expect(names).toContain(name);

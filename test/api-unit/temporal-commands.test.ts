@@ -157,6 +157,15 @@ describe('what is asked', () => {
           signal: { name: 'activate', argument: { commandId: 'x', conversationId: 'c1' } },
         }),
     ],
+    [
+      'SignalWithStartWorkflowExecution',
+      ['trigger:g1', 'fire', '"requestId":"r1"', '{"triggerId":"g1"}'],
+      (commands: WorkflowCommands) =>
+        commands.signalTrigger({
+          triggerId: 'g1',
+          signal: { name: 'fire', argument: { commandId: 'r1', requestId: 'r1' } },
+        }),
+    ],
   ])('%s with %j', async (call, words, run) => {
     const asked: string[] = [];
     const { server } = grpcServer((stream, path, body) => {

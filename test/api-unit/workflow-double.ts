@@ -11,11 +11,7 @@ import {
   type TableActivities,
   type WorkflowSignals,
 } from '../../src/activities/tables.ts';
-import {
-  createTriggerActivities,
-  type TriggerActivities,
-  type TriggerCommand,
-} from '../../src/activities/triggers.ts';
+import { createTriggerActivities, type TriggerActivities } from '../../src/activities/triggers.ts';
 import type {
   ConversationSignal,
   NewConversation,
@@ -61,6 +57,7 @@ export type Weather =
   | 'fate-unknown'
   | 'broken';
 
+type TriggerCommand = Parameters<TriggerActivities['carryOutCommand']>[0]['command'];
 type Running = { fence: Fence; segment: number | null };
 
 export class WorkflowDouble implements WorkflowCommands {
@@ -154,9 +151,9 @@ export class WorkflowDouble implements WorkflowCommands {
     this.triggerSignals.push(command);
     const { triggerId, signal } = command;
     await this.#through(triggerStream(triggerId), async () => {
-      const asked = { name: signal.name, value: signal.argument } as TriggerCommand;
+      const { name, argument: value } = signal;
       await this.#triggers
-        .carryOutCommand({ triggerId, command: asked })
+        .carryOutCommand({ triggerId, command: { name, value } as TriggerCommand })
         .catch((error: unknown) => {
           // As the workflow does: it is over, and what follows it is not held up.
           if (!(error instanceof ApplicationFailure)) throw error;

@@ -222,6 +222,7 @@ describe('days', () => {
     ['0 0 * * WED', '1969-12-31', true],
     ['0 0 * * THU', '1970-01-01', true],
     ['0 0 * * SUN', '1969-12-28', true],
+    ['0 0 * * SAT', '1969-12-20', true],
   ])('3 %j on %s: %s', (text, date, expected) => {
     expect(fitsDay(parseCron(text), dayOf(date))).toBe(expected);
   });
@@ -240,6 +241,20 @@ describe('days', () => {
 });
 
 describe('times of day', () => {
+  it('go upwards, in whatever order they are written', () => {
+    const clock = (time: number): string => new Date(time * 1_000).toISOString().slice(11, 19);
+    expect(timesOf(parseCron('30,5 7,6-6 22,9 * * *')).map(clock)).toEqual([
+      '09:06:05',
+      '09:06:30',
+      '09:07:05',
+      '09:07:30',
+      '22:06:05',
+      '22:06:30',
+      '22:07:05',
+      '22:07:30',
+    ]);
+  });
+
   const some = (max: number) =>
     fc
       .uniqueArray(fc.integer({ min: 0, max }), { minLength: 1, maxLength: 8 })

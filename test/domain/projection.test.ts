@@ -4,7 +4,14 @@ import { describe, expect, it } from 'vitest';
 import type { Event, NewEvent, OutcomeName, UsageValue } from '../../src/contracts/events.ts';
 import type { ConversationViewValue, MessageViewValue } from '../../src/contracts/view.ts';
 import { emptyView, foldEvents } from '../../src/domain/fold.ts';
-import { type Change, project } from '../../src/domain/projection.ts';
+import {
+  type Change,
+  isRun,
+  project,
+  projectTrigger,
+  refusedBy,
+  type TriggerChange,
+} from '../../src/domain/projection.ts';
 import { chapters } from './chapters.ts';
 import { place, stored, terminalTypes } from './reports.ts';
 
@@ -518,5 +525,82 @@ describe('projection: against the fold', () => {
       }),
       { numRuns: 60 },
     );
+  });
+});
+
+describe('projection: a trigger’s events', () => {
+  const [definition, fires] = [{ title: 'a definition' }, [{ dueAt: '1' }, { dueAt: '2' }]];
+  const command = { triggerId: 'x', commandId: 'c' };
+  const what = { rule: 'r2', definition, nextDueAt: '9' };
+
+  it.each<{ type: string; payload: object; changes: object[] }>([
+    {
+      type: 'trigger.created',
+      payload: { triggerId: 'x', ...what, decidedUntil: '0' },
+      changes: [{ type: 'trigger.insert', ...what, decidedUntil: '0' }],
+    },
+    {
+      type: 'trigger.updated',
+      payload: { ...command, ...what, from: '0' },
+      changes: [{ type: 'trigger.update', ...what }],
+    },
+    {
+      type: 'trigger.removed',
+      payload: { ...command, from: '0' },
+      changes: [{ type: 'trigger.remove' }],
+    },
+    {
+      type: 'trigger.decided',
+      payload: { ...command, cause: 'due', from: '0', until: '5', nextDueAt: '9', fires },
+      changes: [
+        { type: 'ledger.insert', cause: 'due', fires },
+        { type: 'trigger.advance', decidedUntil: '5', nextDueAt: '9' },
+      ],
+    },
+    // Nothing is due any more.
+    {
+      type: 'trigger.decided',
+      payload: { triggerId: 'x', cause: 'due', from: '0', until: '5', fires: [] },
+      changes: [
+        { type: 'ledger.insert', cause: 'due', fires: [] },
+        { type: 'trigger.advance', decidedUntil: '5', nextDueAt: null },
+      ],
+    },
+    // Of what was not due up to now, nothing is known by these, whatever else they say.
+    ...['manual', 'backfill'].map((cause) => ({
+      type: 'trigger.decided',
+      payload: { ...command, cause, until: '5', nextDueAt: '9', fires },
+      changes: [{ type: 'ledger.insert', cause, fires }],
+    })),
+    {
+      type: 'trigger.decided',
+      payload: { triggerId: 'x', cause: 'due', from: '0', fires },
+      changes: [{ type: 'ledger.insert', cause: 'due', fires }],
+    },
+    { type: 'notice', payload: { code: 'c', text: 't' }, changes: [] },
+    { type: 'trigger.unheard', payload: {}, changes: [] },
+  ])('$type $payload', ({ type, payload, changes }) => {
+    const event = { type, seq: 1, at: '2026', payload } as unknown as Event;
+    expect(projectTrigger(event)).toStrictEqual(changes as unknown as TriggerChange[]);
+    // A conversation's rows are none of theirs.
+    expect(project(event)).toStrictEqual([]);
+  });
+
+  it('D2 runs are what is fired, late or caught up', () => {
+    const outcomes = ['fired', 'late', 'caught-up', 'skipped', 'rejected'] as const;
+    expect(outcomes.filter(isRun)).toStrictEqual(['fired', 'late', 'caught-up']);
+  });
+
+  it('D2 what is refused as busy is skipped, anything else is rejected with its code', () => {
+    expect(refusedBy('busy')).toStrictEqual({
+      outcome: 'skipped',
+      reason: 'busy',
+      words: 'Its conversation was busy.',
+    });
+    expect(refusedBy('queue_full')).toStrictEqual({
+      outcome: 'rejected',
+      reason: 'queue_full',
+      words: 'Its conversation refused it: queue_full.',
+    });
   });
 });

@@ -2,7 +2,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 
-import { zoneOf } from '../../src/domain/zone.ts';
+import { Zone, zoneOf, type Stretch } from '../../src/domain/zone.ts';
 
 const DAY_MS = 86_400_000;
 const ZONES = Intl.supportedValuesOf('timeZone');
@@ -71,6 +71,70 @@ describe('stretches', () => {
   });
 });
 
+describe('a clock that is changed as no government has done yet', () => {
+  type Change = { atMs: number; offsetMs: number };
+  const START_MS = -12 * 3_600_000;
+
+  /** A zone with these changes, which it writes down as Intl does. */
+  function zoneWith(changes: readonly Change[]): Zone {
+    const offsetAt = (atMs: number): number =>
+      changes.findLast((change) => change.atMs <= atMs)?.offsetMs ?? START_MS;
+    const format = (atMs: number): string => {
+      const local = new Date(atMs + offsetAt(atMs));
+      const [date, time] = [
+        [local.getUTCMonth() + 1, local.getUTCDate(), local.getUTCFullYear()],
+        [local.getUTCHours(), local.getUTCMinutes(), local.getUTCSeconds()],
+      ];
+      return `${date.join('/')}, ${time.join(':')}`;
+    };
+    return new Zone({ format } as Intl.DateTimeFormat);
+  }
+
+  /** Up to five within some days around a New Year, each further east: none takes another back. */
+  const changes: fc.Arbitrary<Change[]> = fc
+    .uniqueArray(
+      fc.oneof(
+        fc.integer({ min: -6 * 86_400, max: 6 * 86_400 }),
+        fc.integer({ min: -3, max: 3 }),
+        fc.constantFrom(-4, -2, 0, 2, 4).map((days) => days * 86_400),
+      ),
+      { minLength: 1, maxLength: 5 },
+    )
+    .map((seconds) =>
+      seconds
+        .toSorted((a, b) => a - b)
+        .map((second, index) => ({
+          atMs: Date.UTC(2027, 0, 1) + second * 1_000,
+          offsetMs: START_MS + (index + 1) * 4_230_000,
+        })),
+    );
+
+  it('1 every change is found, and stretches are side by side', () => {
+    fc.assert(
+      fc.property(changes, (made) => {
+        const zone = zoneWith(made);
+        const [fromMs, untilMs] = [Date.UTC(2026, 0, 1), Date.UTC(2028, 0, 1)];
+        const found: Stretch[] = [];
+        for (let atMs = fromMs; atMs < untilMs; atMs = found.at(-1)!.untilMs) {
+          const stretch = zone.stretchAt(atMs);
+          expect(stretch.fromMs).toBe(atMs);
+          expect(stretch.untilMs).toBeGreaterThan(atMs);
+          found.push(stretch);
+        }
+        const downwards: Stretch[] = [];
+        for (let atMs = untilMs - 1; atMs >= fromMs; atMs = downwards.at(-1)!.fromMs - 1)
+          downwards.push(zone.stretchAt(atMs));
+        expect(downwards.toReversed()).toEqual(found);
+        const begins = found.filter(
+          ({ offsetMs }, index) => index > 0 && offsetMs !== found[index - 1]!.offsetMs,
+        );
+        expect(begins.map(({ fromMs: atMs, offsetMs }) => ({ atMs, offsetMs }))).toEqual(made);
+      }),
+      { numRuns: 300 },
+    );
+  });
+});
+
 describe('the moment of a reading of the clock', () => {
   it.each([
     ['an ordinary one', 'Europe/Berlin', '2026-07-01T12:00:00Z', '2026-07-01T10:00:00Z'],
@@ -114,17 +178,24 @@ describe('the moment of a reading of the clock', () => {
 
 describe('names', () => {
   it.each([
-    ...['UTC', 'GMT', 'Etc/UTC', 'Etc/GMT+5', 'Europe/Berlin', 'Asia/Kolkata', 'Europe/Kyiv'],
-    ...['US/Pacific', 'America/Argentina/Buenos_Aires', 'America/Port-au-Prince', 'EST5EDT'],
-    ...[
-      'America/North_Dakota/New_Salem',
-      'Antarctica/DumontDUrville',
-      'W-SU',
-      'GB',
-      'Japan',
-      'GMT+0',
-      'GMT-0',
-    ],
+    'UTC',
+    'GMT',
+    'GMT+0',
+    'GMT-0',
+    'Etc/UTC',
+    'Etc/GMT+5',
+    'Europe/Berlin',
+    'Asia/Kolkata',
+    'Europe/Kyiv',
+    'US/Pacific',
+    'America/Argentina/Buenos_Aires',
+    'America/Port-au-Prince',
+    'America/North_Dakota/New_Salem',
+    'Antarctica/DumontDUrville',
+    'EST5EDT',
+    'W-SU',
+    'GB',
+    'Japan',
   ])('%s is one', (name) => {
     expect(zoneOf(name)).toBe(zoneOf(name));
   });

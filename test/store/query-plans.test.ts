@@ -9,7 +9,7 @@ import { DatabaseSync } from 'node:sqlite';
 
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 
-import { conversationStream, tableStream } from '../../src/contracts/ids.ts';
+import { conversationStream, tableStream, triggerStream } from '../../src/contracts/ids.ts';
 import type { Store } from '../../src/store/port.ts';
 import { openSqliteStore } from '../../src/store/sqlite/store.ts';
 import {
@@ -23,6 +23,7 @@ import {
   turn,
   user,
 } from './contract-events.ts';
+import { definition, fire, second } from './trigger-model.ts';
 
 /** All statements that ran while `act` did, with how each is carried out. */
 type Plan = { sql: string; steps: string[] };
@@ -39,6 +40,7 @@ beforeAll(async () => {
   // The store prepares each statement once, when it first needs it. What the migrations did is not meant.
   const seen = vi.spyOn(DatabaseSync.prototype, 'prepare');
   await useEverything();
+  await useTriggers();
   for (const [sql] of seen.mock.calls) prepared.add(sql);
   seen.mockRestore();
 });
@@ -101,6 +103,60 @@ async function useEverything(): Promise<void> {
     store.approval('c1', 'a'),
     store.events(stream, 0, 10),
     store.replayFloor(stream),
+  ]);
+}
+
+async function useTriggers(): Promise<void> {
+  const stream = triggerStream('x');
+  const triggerId = 'x';
+  const until = second(9);
+  const fires = [fire(second(1)), fire(second(2), { outcome: 'skipped' })];
+  const common = { triggerId, rule: 'r1', definition: definition(), nextDueAt: until };
+  await store.append({
+    stream,
+    events: [
+      { type: 'trigger.created', payload: { ...common, decidedUntil: second(0) } },
+      {
+        type: 'trigger.decided',
+        payload: { triggerId, cause: 'due', from: second(0), until, nextDueAt: null, fires },
+      },
+      { type: 'trigger.updated', payload: { ...common, from: until, commandId: 'c' } },
+      {
+        type: 'trigger.decided',
+        payload: { triggerId, cause: 'backfill', fires: [fire(second(2))] },
+      },
+      { type: 'trigger.decided', payload: { triggerId, cause: 'manual', fires } },
+    ],
+  });
+  for (const [index, status] of (['started', 'rejected'] as const).entries())
+    await store.append({
+      stream: conversationStream('c1'),
+      events: [],
+      request: {
+        requestId: fires[index]?.requestId ?? fire(second(2)).requestId ?? '',
+        kind: 'send',
+        status,
+        turnId: null,
+        attempt: 1,
+        contentHash: '',
+      },
+    });
+  await store.markDelivered('x', ['r']);
+  const list = { conversationId: null, tableId: null, cursor: null, limit: 9 };
+  const page = { triggerId: 'x', outcome: null, from: null, to: null, cursor: null, limit: 9 };
+  await Promise.all([
+    store.trigger('x'),
+    store.triggers(list),
+    store.triggers({ ...list, tableId: 'tb' }),
+    store.triggers({ ...list, conversationId: 'c1' }),
+    store.triggerCount(),
+    store.ledger(page),
+    store.ledger({ ...page, outcome: 'late' }),
+    store.ledgerSummary('x'),
+    store.ledgerRow('x', 'r'),
+    store.ranBetween('x', '', '9'),
+    store.undelivered('x', 9),
+    store.overdueTriggers({ dueBefore: '9', decidedBefore: '9', after: '', limit: 9 }),
   ]);
 }
 
@@ -210,6 +266,38 @@ describe('the plans of the store’s statements', () => {
     ['approvals of an ended turn', ["SET decision = 'withdrawn'"], ['approvals_open']],
     ['a page of the log', ['SELECT seq, type, json FROM events'], ['events_by_seq']],
     ['the pieces of a turn', ['SELECT event, seq FROM events'], ['events_by_seq']],
+    ['a page of triggers', ['WHERE t.removed_at IS NULL AND (t.created_at'], ['triggers_by_age']],
+    ['triggers of a table', ['AND t.table_id = ? AND (t.created_at'], ['triggers_of_table']],
+    [
+      'triggers of a conversation',
+      ['AND t.conversation_id = ? AND (t.created_at'],
+      ['triggers_of_conversation'],
+    ],
+    ['how many triggers there are', ['SELECT count(*) AS count'], ['triggers_by_age']],
+    ['a page of a ledger', ['FROM ledger WHERE stream = ? AND due_at >= ?'], ['ledger_by_time']],
+    [
+      'a page of one outcome',
+      ['FROM ledger INDEXED BY ledger_by_outcome WHERE outcome = ?'],
+      ['ledger_by_outcome \\(stream=\\? AND outcome=\\? AND '],
+    ],
+    [
+      'the newest row',
+      ['SELECT * FROM ledger WHERE stream = ? ORDER BY due_at DESC'],
+      ['ledger_by_time'],
+    ],
+    ['the newest trouble', ["reason IS NOT 'paused'", 'LIMIT 1'], ['ledger_trouble']],
+    ['the row of a request', ['AND request_id = ? ORDER BY row'], ['ledger_by_request']],
+    [
+      'what ran in a range',
+      ['SELECT due_at FROM ledger'],
+      ['ledger_(due|by_time) \\(stream=\\? AND due_at>\\? AND due_at<'],
+    ],
+    ['what is to be sent', ['AND delivered = 0 ORDER BY'], ['ledger_undelivered']],
+    ['what was sent', ['UPDATE ledger SET delivered = 1'], ['ledger_']],
+    ['a receipt that takes', ['UPDATE ledger SET turn_id'], ['ledger_unsettled']],
+    ['a receipt that refuses', ['SELECT row, stream, outcome, words'], ['ledger_unsettled']],
+    ['a due time’s row', ['SELECT row, outcome FROM ledger'], ['ledger_due']],
+    ['a run by hand', ['SELECT 1 FROM ledger WHERE stream = ?'], ['ledger_(manual|by_request)']],
   ])('%s', (_, parts, indexes) => {
     const plans = plansOf(...parts);
     expect(plans).not.toHaveLength(0);
@@ -229,11 +317,26 @@ describe('the plans of the store’s statements', () => {
     expect(steps[outer + 1]).toMatch(/^SEARCH c USING INDEX .*\(stream=\?\)$/u);
   });
 
-  it('none reads a whole table or index, but the index of what runs', () => {
+  it('what is overdue is looked for among what is due and what is to be sent, not among all triggers', () => {
+    const [plan, ...others] = plansOf('next_due_at < ?1');
+    expect(others).toStrictEqual([]);
+    const steps = (plan?.steps ?? []).filter((step) => /^(SCAN|SEARCH) /u.test(step));
+    expect(steps).toStrictEqual([
+      'SEARCH triggers USING COVERING INDEX triggers_due (next_due_at>? AND next_due_at<?)',
+      'SCAN l USING COVERING INDEX ledger_undelivered',
+      expect.stringMatching(/^SEARCH t USING INDEX .*\(stream=\?\)$/u) as string,
+    ]);
+  });
+
+  it('none reads a whole table or index, but those of what runs and what is to be sent, and a count of triggers', () => {
     const scans = plansOf().flatMap(({ steps }) =>
       steps.filter((step) => step.startsWith('SCAN ') && !NO_TABLE.test(step)),
     );
-    expect([...new Set(scans)]).toStrictEqual(['SCAN a USING INDEX attempts_running']);
+    expect([...new Set(scans)]).toStrictEqual([
+      'SCAN a USING INDEX attempts_running',
+      'SCAN triggers USING INDEX triggers_by_age',
+      'SCAN l USING COVERING INDEX ledger_undelivered',
+    ]);
   });
 });
 

@@ -10,6 +10,7 @@ import {
   eventEncoder,
   placeEvent,
   tableOfStream,
+  triggerOfStream,
 } from '../../src/store/stored-event.ts';
 
 /** Strings that encodings trip over. */
@@ -100,11 +101,13 @@ it('an event without a payload is refused before anything is stored', () => {
   expect(() => placeEvent({ event, stream: nobody, seq: 1, at: '' })).toThrow(TypeError);
 });
 
-it('names the conversation or the table of a stream', () => {
+it('names the conversation, the table or the trigger of a stream', () => {
   expect(conversationOfStream('conversation:c1')).toBe('c1');
   expect(conversationOfStream('table:c1')).toBeNull();
   expect(tableOfStream('table:tb')).toBe('tb');
   expect(tableOfStream('conversation:c1')).toBeNull();
+  expect(triggerOfStream('trigger:x')).toBe('x');
+  expect(triggerOfStream('table:x')).toBeNull();
 });
 
 it('any text comes back as it was, and what is stored is well-formed', () => {

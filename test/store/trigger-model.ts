@@ -93,9 +93,10 @@ export type Operation =
   | { type: 'mark'; id: string; count: number; other: boolean }
   | { type: 'reopen' };
 
-const id = fc.constantFrom(...TRIGGERS);
+// Mostly the one that is there from the beginning.
+const id = fc.constantFrom('x', 'x', 'x', 'y');
 const right = fc.nat(5).map((n) => n > 0);
-const key = fc.option(fc.integer({ min: 1, max: 5 }), { freq: 3 });
+const key = fc.constantFrom(null, null, 1, 2);
 const next = fc.option(fc.nat(40));
 const conversationId = fc.constantFrom(...CONVERSATIONS);
 const aFire = fc.record({
@@ -103,9 +104,9 @@ const aFire = fc.record({
   reason: fc.constantFrom('', 'paused', 'missed'),
   conversationId,
 });
-function op<T extends Operation['type'], F extends object>(
+function op<F extends object>(
   weight: number,
-  type: T,
+  type: Operation['type'],
   fields: { [K in keyof F]: fc.Arbitrary<F[K]> },
 ) {
   return {
@@ -118,7 +119,7 @@ function op<T extends Operation['type'], F extends object>(
 export const anyOperation: fc.Arbitrary<Operation> = fc.oneof(
   op(3, 'create', { id, next, table: fc.boolean() }),
   op(2, 'update', { id, right, newRule: fc.boolean(), key }),
-  op(1, 'remove', { id, right: fc.nat(2).map((n) => n > 0), key }),
+  op(1, 'remove', { id, right: fc.boolean(), key }),
   op(8, 'decide', {
     id,
     right,
@@ -430,7 +431,7 @@ export class TriggerModel {
 
   /** Newest first. */
   ledger(triggerId: string): LedgerRowValue[] {
-    return this.#newestFirst(triggerId).map(shown);
+    return this.#newestFirst(triggerId).map(toShown);
   }
 
   #newestFirst(triggerId: string): Row[] {
@@ -524,7 +525,7 @@ function settle(row: Row, receipt: Receipt): void {
   row.words = row.words === '' ? more : `${row.words} ${more}`;
 }
 
-function shown(row: Row): LedgerRowValue {
+function toShown(row: Row): LedgerRowValue {
   const { n: _, whenBusy: __, awaited: ___, sent: ____, ...rest } = row;
   return rest;
 }

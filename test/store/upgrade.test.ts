@@ -6,35 +6,41 @@ import { DatabaseSync } from 'node:sqlite';
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
-import { conversationStream, tableStream } from '../../src/contracts/ids.ts';
+import { conversationStream, tableStream, triggerStream } from '../../src/contracts/ids.ts';
 import { emptyView, foldEvents } from '../../src/domain/fold.ts';
+import { emptyTableView, foldTableEvents } from '../../src/domain/table-fold.ts';
 import { openStore } from '../../src/store/open.ts';
 import type { Store } from '../../src/store/port.ts';
 import { migrateOnce } from '../../src/store/sqlite/migrate.ts';
 import { MIGRATIONS } from '../../src/store/sqlite/schema.ts';
 import { done, logOf, started } from './contract-events.ts';
+import { definition, fire, second } from './trigger-model.ts';
 
-const rows = readFileSync(new URL('../fixtures/store-version-2.sql', import.meta.url), 'utf8');
+let folder = '';
+let store: Store;
+afterEach(async () => {
+  await store.close();
+  rmSync(folder, { recursive: true });
+});
+
+/** Opens a database of that version, with its rows (test/fixtures), on today's code. */
+async function openUpgraded(version: number): Promise<void> {
+  folder = mkdtempSync(join(tmpdir(), 'holdfast-upgrade-'));
+  const path = join(folder, 'holdfast.db');
+  const database = new DatabaseSync(path);
+  while (!migrateOnce({ database, path, migrations: MIGRATIONS.slice(0, version) }));
+  const rows = new URL(`../fixtures/store-version-${version}.sql`, import.meta.url);
+  database.exec(readFileSync(rows, 'utf8'));
+  database.close();
+  store = await openStore({ url: `sqlite:${path}` });
+}
+
+function say(id: string, ...events: Parameters<Store['append']>[0]['events']) {
+  return store.append({ stream: conversationStream(id), events });
+}
 
 describe('a database of version 2', () => {
-  let folder = '';
-  let store: Store;
-  beforeEach(async () => {
-    folder = mkdtempSync(join(tmpdir(), 'holdfast-upgrade-'));
-    const path = join(folder, 'holdfast.db');
-    const database = new DatabaseSync(path);
-    const plan = { database, path, migrations: MIGRATIONS.slice(0, 2) };
-    while (!migrateOnce(plan));
-    database.exec(rows);
-    database.close();
-    store = await openStore({ url: `sqlite:${path}` });
-  });
-  afterEach(async () => {
-    await store.close();
-    rmSync(folder, { recursive: true });
-  });
-  const say = (id: string, ...events: Parameters<Store['append']>[0]['events']) =>
-    store.append({ stream: conversationStream(id), events });
+  beforeEach(() => openUpgraded(2));
 
   it('L4 shows every conversation as its log says', async () => {
     for (const id of ['c1', 'c2', 'c3', 'c4'])
@@ -155,5 +161,63 @@ describe('a database of version 2', () => {
     ).toStrictEqual(['t2.1', 't2.1', 't3.1']);
     const floor = await store.replayFloor(stream);
     expect(log.findLast(({ seq }) => !left.some((each) => each.seq === seq))?.seq).toBe(floor);
+  });
+});
+
+describe('a database of version 3', () => {
+  beforeEach(() => openUpgraded(3));
+
+  it('L4 shows every conversation and the table as their logs say, and finds what it found', async () => {
+    const whole = await logOf(store, tableStream('tb'));
+    expect(await store.tableView('tb', 100)).toEqual(foldTableEvents(emptyTableView('tb'), whole));
+    for (const id of ['b', 'alone', 'f'])
+      expect(await store.snapshot(id, 100)).toEqual(
+        foldEvents(emptyView(id), await logOf(store, conversationStream(id))),
+      );
+    // The pieces of its first turn are folded away.
+    expect(await store.snapshot('a', 100)).toEqual(
+      foldEvents(emptyView('a'), await logOf(store, conversationStream('a'))),
+    );
+    expect(await store.replayFloor(conversationStream('a'))).toBeGreaterThan(0);
+    expect(await store.request('a', 'r-queued')).toMatchObject({ status: 'queued', position: 0 });
+    const list = { tableId: 'tb', archived: null, cursor: null, limit: 10 };
+    const { items } = await store.conversations({ ...list, query: 'emoji' });
+    expect(items.map(({ conversationId }) => conversationId)).toStrictEqual(['b']);
+    expect(await store.compact({ endedBefore: '9', limit: 100 })).toBe(2);
+    await say('a', done({ turnId: 't-a-3', attempt: 1 }));
+    expect(await store.summary('a')).toMatchObject({ lastLine: 'half of it', turnCount: 3 });
+  });
+
+  it('D2 has triggers, which know of the requests that were there before', async () => {
+    expect(await store.triggerCount()).toBe(0);
+    expect(
+      await store.overdueTriggers({ dueBefore: '9', decidedBefore: '9', after: '', limit: 9 }),
+    ).toStrictEqual([]);
+    const rows = ['r-a-3', 'r-busy', 'r-queued', 'r-new'].map((requestId, index) =>
+      fire(second(index), { requestId, conversationId: 'a' }),
+    );
+    await store.append({
+      stream: triggerStream('x'),
+      events: [
+        {
+          type: 'trigger.created',
+          payload: {
+            triggerId: 'x',
+            rule: 'r1',
+            definition: definition({ tableId: 'tb', conversationId: null }),
+            decidedUntil: second(0),
+            nextDueAt: null,
+          },
+        },
+        { type: 'trigger.decided', payload: { triggerId: 'x', cause: 'manual', fires: rows } },
+      ],
+    });
+    const read = (requestId: string) => store.ledgerRow('x', requestId);
+    expect(await read('r-a-3')).toMatchObject({ outcome: 'fired', turnId: 't-a-3' });
+    expect(await read('r-busy')).toMatchObject({ outcome: 'skipped', reason: 'busy' });
+    expect(await read('r-queued')).toMatchObject({ outcome: 'fired', turnId: 't-queued' });
+    expect((await store.undelivered('x', 9)).map(({ requestId }) => requestId)).toStrictEqual([
+      'r-new',
+    ]);
   });
 });

@@ -13,6 +13,8 @@ import type {
   ClientRecord,
   CommandAnswer,
   CommandRecord,
+  LedgerReading,
+  TriggerActRecord,
 } from './evidence.ts';
 import { pause } from './faults.ts';
 import { type Action, programOf, type TableAction, type Way } from './program.ts';
@@ -43,6 +45,8 @@ export type Recorder = {
   acts: ActRecord[];
   cancels: CancelRecord[];
   clients: ClientRecord[];
+  triggerActs: TriggerActRecord[];
+  readings: LedgerReading[];
 };
 
 /** A conversation that is used. */

@@ -1,13 +1,18 @@
 /** Gathers, when everything is over, what the checker needs: from the store, by HTTP and from Temporal. */
 import { DatabaseSync } from 'node:sqlite';
 
-import { Client, Connection } from '@temporalio/client';
+import { Client, Connection, isGrpcServiceError, type WorkflowHandle } from '@temporalio/client';
 import { DefaultLogger, Runtime, Worker } from '@temporalio/worker';
 
 import { ensureWorkflowBundle } from '../../scripts/bundle.ts';
 import type { ConversationSummaryValue } from '../../src/contracts/events.ts';
-import { conversationStream, tableStream } from '../../src/contracts/ids.ts';
-import { SIGNAL } from '../../src/contracts/names.ts';
+import { conversationStream, tableStream, triggerStream } from '../../src/contracts/ids.ts';
+import { SIGNAL, WORKFLOW_TYPE } from '../../src/contracts/names.ts';
+import type {
+  LedgerCountsValue,
+  LedgerRowValue,
+  TriggerViewValue,
+} from '../../src/contracts/triggers.ts';
 import type {
   ConversationViewValue,
   MessageViewValue,
@@ -22,6 +27,7 @@ import type {
   Reread,
   SignalEvidence,
   TableEvidence,
+  TriggerEvidence,
 } from './evidence.ts';
 import type { Watcher } from './watcher.ts';
 
@@ -78,6 +84,52 @@ export async function gatherTable(parts: {
   };
 }
 
+/** Rows of a page: where one ends, nothing may be lost or come twice. */
+const LEDGER_PAGE = 37;
+const MOST_TRIES = 20;
+const GRPC_NOT_FOUND = 5;
+
+/** All of one moment: of a trigger that is paused more is decided meanwhile. */
+export async function gatherTrigger(parts: {
+  triggerId: string;
+  watcher: Watcher;
+  http: HttpClient;
+  database: string;
+}): Promise<TriggerEvidence> {
+  const { triggerId, watcher, http, database } = parts;
+  const stream = triggerStream(triggerId);
+  const base = `/v1/triggers/${triggerId}`;
+  for (let tries = 1; ; tries += 1) {
+    const lastSeq = await watcher.store.lastSeq(stream);
+    const gatheredAtMs = Date.now();
+    const found = await http.call({ method: 'GET', path: base, timeoutMs: 30_000 });
+    const ledger = await wholeLedger(getter(http, base));
+    if ((await watcher.store.lastSeq(stream)) !== lastSeq && tries < MOST_TRIES) continue;
+    await watcher.catchUp();
+    return {
+      triggerId,
+      log: watcher.log(stream).filter(({ seq }) => seq <= lastSeq),
+      rereads: [{ from: 'store', floor: 0, entries: await readStore(stream, 0, watcher) }],
+      places: placesOf(database, stream),
+      ...ledger,
+      view: found?.status === 200 ? (found.body as unknown as TriggerViewValue) : null,
+      gatheredAtMs,
+    };
+  }
+}
+
+async function wholeLedger(get: Get): Promise<Pick<TriggerEvidence, 'ledger' | 'counts'>> {
+  const ledger: LedgerRowValue[] = [];
+  for (let cursor = ''; ;) {
+    const after = cursor === '' ? '' : `&cursor=${encodeURIComponent(cursor)}`;
+    const page = await get(`/ledger?limit=${LEDGER_PAGE}${after}`);
+    ledger.push(...(page['items'] as LedgerRowValue[]));
+    const next = page['nextCursor'] as string | null;
+    if (next === null) return { ledger, counts: page['counts'] as LedgerCountsValue };
+    cursor = next;
+  }
+}
+
 function getter(http: HttpClient, base: string): Get {
   return async (path) => {
     const answer = await http.call({ method: 'GET', path: `${base}${path}`, timeoutMs: 30_000 });
@@ -97,17 +149,20 @@ async function readAgain(stream: string, watcher: Watcher, get: Get): Promise<Re
     after = items.at(-1)?.seq ?? Infinity;
     if (after >= Number(page['lastSeq'])) break;
   }
-  const byStore: LogEntry[] = [];
-  for (let after = floor; ;) {
-    const { items, lastSeq } = await watcher.store.events(stream, after, 500);
-    byStore.push(...items.map(({ seq, json }) => ({ seq, json })));
-    after = items.at(-1)?.seq ?? Infinity;
-    if (after >= lastSeq) break;
-  }
   return [
     { from: 'http', floor, entries: byHttp },
-    { from: 'store', floor, entries: byStore },
+    { from: 'store', floor, entries: await readStore(stream, floor, watcher) },
   ];
+}
+
+async function readStore(stream: string, floor: number, watcher: Watcher): Promise<LogEntry[]> {
+  const entries: LogEntry[] = [];
+  for (let after = floor; ;) {
+    const { items, lastSeq } = await watcher.store.events(stream, after, 500);
+    entries.push(...items.map(({ seq, json }) => ({ seq, json })));
+    after = items.at(-1)?.seq ?? Infinity;
+    if (after >= lastSeq) return entries;
+  }
 }
 
 async function allMessages(get: Get): Promise<MessageViewValue[]> {
@@ -156,8 +211,10 @@ export async function gatherHistories(parts: {
   namespace: string;
   /** Of conversations and tables, with the conversation that each is of. */
   workflows: readonly { workflowId: string; conversationId: string | null }[];
+  /** How many of the short workflows of triggers are replayed, out of all that there are. */
+  ofTriggers: number;
 }): Promise<{ signals: SignalEvidence[]; replays: ReplayEvidence[] }> {
-  const { address, namespace, workflows } = parts;
+  const { address, namespace, workflows, ofTriggers } = parts;
   const connection = await Connection.connect({ address });
   const signals: SignalEvidence[] = [];
   const histories: { workflowId: string; history: object }[] = [];
@@ -167,7 +224,8 @@ export async function gatherHistories(parts: {
     for (const { workflowId, conversationId } of workflows) {
       // The newest run first, and each one names the one that it went on from.
       for (let runId: string | undefined; ;) {
-        const history = await client.workflow.getHandle(workflowId, runId).fetchHistory();
+        const history = await historyOf(client, workflowId, runId);
+        if (history === null) break;
         for (const event of history.events ?? []) {
           const { workflowExecutionSignaledEventAttributes: signaled, eventTime } = event;
           // Those that are about a queued message carry its requestId, too.
@@ -192,10 +250,48 @@ export async function gatherHistories(parts: {
         runId = before;
       }
     }
+    for (const { workflowId, runId } of await triggerRuns(client, ofTriggers)) {
+      const history = await historyOf(client, workflowId, runId);
+      if (history === null) continue;
+      histories.push({ workflowId, history });
+      counts.set(workflowId, (counts.get(workflowId) ?? 0) + (history.events?.length ?? 0));
+    }
   } finally {
     await connection.close();
   }
   return { signals, replays: await replay(histories, counts) };
+}
+
+/**
+ * Null: Temporal has none. A conversation that was made in a table, and in which nobody has asked for anything, needs none; where
+ * somebody has, the checker misses the signal (A3).
+ */
+async function historyOf(
+  client: Client,
+  workflowId: string,
+  runId: string | undefined,
+): Promise<Awaited<ReturnType<WorkflowHandle['fetchHistory']>> | null> {
+  try {
+    return await client.workflow.getHandle(workflowId, runId).fetchHistory();
+  } catch (error) {
+    const status: number | null = isGrpcServiceError(error) ? error.code : null;
+    if (status === GRPC_NOT_FOUND) return null;
+    throw error;
+  }
+}
+
+/** Some of them, evenly out of all: there is one for each due time. */
+async function triggerRuns(
+  client: Client,
+  most: number,
+): Promise<{ workflowId: string; runId: string }[]> {
+  const runs: { workflowId: string; runId: string }[] = [];
+  for await (const { workflowId, runId } of client.workflow.list({
+    query: `WorkflowType = '${WORKFLOW_TYPE.trigger}'`,
+  }))
+    runs.push({ workflowId, runId });
+  const every = Math.max(1, runs.length / most);
+  return runs.filter((_, index) => Math.floor(index / every) !== Math.floor((index - 1) / every));
 }
 
 async function replay(

@@ -825,6 +825,16 @@ describe('accepts', () => {
             ],
       ),
     );
+    const [asked] = run.commands;
+    run.commands = [
+      ...run.commands,
+      {
+        ...asked!,
+        requestId: 'r8',
+        content: '#script\nwords 1\n# 8',
+        answer: { is: 'unknown', why: 'no answer' },
+      },
+    ];
     expect(check(run).violations).toEqual([]);
   });
 

@@ -295,6 +295,18 @@ function receiptOf({ status, turnId, position, code }: ToldReceipt): ToldReceipt
   };
 }
 
+/** What an answer says of something without a receipt. */
+export function answerOf(
+  answer: { status: number; body: Record<string, unknown> } | null,
+): ActRecord['answer'] {
+  if (answer === null) return { is: 'unknown', why: 'no answer' };
+  const { status, body } = answer;
+  if (status === 200) return { is: 'done' };
+  if (status === 202) return { is: 'unknown', why: 'accepted' };
+  const code = String(body['code']);
+  return UNDECIDED.has(code) ? { is: 'unknown', why: code } : { is: 'refused', code };
+}
+
 /** Calls the HTTP API. */
 export class HttpClient {
   readonly #address: Address;
@@ -358,13 +370,7 @@ export class HttpClient {
     path: string;
     body?: object;
   }): Promise<ActRecord['answer']> {
-    const answer = await this.call(request);
-    if (answer === null) return { is: 'unknown', why: 'no answer' };
-    const { status, body } = answer;
-    if (status === 200) return { is: 'done' };
-    if (status === 202) return { is: 'unknown', why: 'accepted' };
-    const code = String(body['code']);
-    return UNDECIDED.has(code) ? { is: 'unknown', why: code } : { is: 'refused', code };
+    return answerOf(await this.call(request));
   }
 
   /** Reads the log as Server-Sent Events for a while. */

@@ -288,7 +288,11 @@ export function receiptsOf({ events }: Known): Map<string, LoggedReceipt[]> {
 }
 
 /** The content that was taken of a request: as it began to wait, or as it started. Null: none was, or its turn is a retried one. */
-export function contentTaken(known: Known, requestId: string, receipt: LoggedReceipt): string | null {
+export function contentTaken(
+  known: Known,
+  requestId: string,
+  receipt: LoggedReceipt,
+): string | null {
   if (receipt.status === 'rejected') return null;
   for (const event of known.events) {
     if (event.type !== 'queue.changed') continue;

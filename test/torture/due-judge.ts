@@ -31,8 +31,7 @@ export function judgedNextDue({ schedule, startAt, endAt }: Due, afterMs: number
 function nextOf(schedule: Due['schedule'], afterMs: number): number | null {
   if ('cron' in schedule)
     return cronOf(schedule.cron, schedule.timezone).nextRun(new Date(afterMs))?.getTime() ?? null;
-  if ('everyMs' in schedule)
-    return (Math.floor(afterMs / schedule.everyMs) + 1) * schedule.everyMs;
+  if ('everyMs' in schedule) return (Math.floor(afterMs / schedule.everyMs) + 1) * schedule.everyMs;
   // Torture's own have an offset.
   const atMs = Date.parse(schedule.at);
   return atMs > afterMs ? atMs : null;

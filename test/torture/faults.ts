@@ -1,18 +1,20 @@
-/** The fault injector: of all cells (role × fault × state of some conversation) it hits the one that was hit least. */
+/** The fault injector: of all cells (role × fault × state of some conversation or trigger) it hits the one that was hit least. */
 import type { ProcessIdentity } from '../../src/providers/process/process-table.ts';
 import {
-  CONVERSATION_PHASES,
-  type ConversationPhase,
   type Fault,
   FAULT_ROLES,
   type FaultKind,
   type FaultRole,
+  type Phase,
+  PHASES,
+  TRIGGER_PHASES,
+  type TriggerPhase,
 } from './evidence.ts';
 import type { Random } from './random.ts';
 import { SILENCE, type Stack } from './stack.ts';
-import { type Live, phasesOf, type Watcher } from './watcher.ts';
+import { type Live, type LiveTrigger, phasesOf, phasesOfTrigger, type Watcher } from './watcher.ts';
 
-export type Cell = { role: FaultRole; fault: FaultKind; phase: ConversationPhase };
+export type Cell = { role: FaultRole; fault: FaultKind; phase: Phase };
 
 /** What can be done to each role. */
 export const FAULTS: readonly { role: FaultRole; fault: FaultKind }[] = FAULT_ROLES.flatMap(
@@ -24,12 +26,15 @@ export const FAULTS: readonly { role: FaultRole; fault: FaultKind }[] = FAULT_RO
 );
 
 export const CELLS: readonly Cell[] = FAULTS.flatMap(({ role, fault }) =>
-  CONVERSATION_PHASES.map((phase) => ({ role, fault, phase })),
+  PHASES.map((phase) => ({ role, fault, phase })),
 );
 
 export const cellKey = ({ role, fault, phase }: Cell): string => `${role} ${fault} ${phase}`;
 
-/** No conversation may come into that state for so long. */
+const isOfTrigger = (phase: Phase): phase is TriggerPhase =>
+  TRIGGER_PHASES.some((each) => each === phase);
+
+/** Nothing may come into that state for so long. */
 const WAIT_FOR_PHASE_MS = 4_000;
 /** A supervisor that was killed costs the run some 5 s, in which little else can be hit. */
 const SUPERVISOR_COST = 4;
@@ -66,8 +71,17 @@ export class Injector {
       const cell = this.#leastHit();
       const key = cellKey(cell);
       this.#tries.set(key, (this.#tries.get(key) ?? 0) + 1);
+      const { phase } = cell;
+      if (isOfTrigger(phase)) {
+        const trigger = await this.#watcher.untilTrigger(
+          (each) => phasesOfTrigger(each).includes(phase) && this.#canHit(cell, this.#goalOf(each)),
+          WAIT_FOR_PHASE_MS,
+        );
+        if (trigger !== null && !signal.aborted) this.#hit(cell, this.#goalOf(trigger));
+        continue;
+      }
       const live = await this.#watcher.until(
-        (each) => phasesOf(each).includes(cell.phase) && this.#canHit(cell, each),
+        (each) => phasesOf(each).includes(phase) && this.#canHit(cell, each),
         WAIT_FOR_PHASE_MS,
       );
       if (live !== null && !signal.aborted) this.#hit(cell, live);
@@ -93,19 +107,34 @@ export class Injector {
     return costs.reduce((least, each) => (each.cost < least.cost ? each : least)).cell;
   }
 
-  #canHit({ role }: Cell, live: Live): boolean {
-    if (role !== 'provider') return true;
-    return this.#stack.providerOf(live.conversationId) !== null;
+  /** The conversation that a trigger sends to now; null: none is known. */
+  #goalOf({ sending, definition }: LiveTrigger): Live | null {
+    const table = this.#watcher.tables().find(({ tableId }) => tableId === definition?.tableId);
+    const [conversationId = definition?.conversationId ?? table?.activeConversationId ?? null] =
+      sending.values();
+    return conversationId === null ? null : this.#watcher.live(conversationId);
   }
 
-  #hit(cell: Cell, live: Live): void {
+  #canHit({ role }: Cell, live: Live | null): boolean {
+    if (role !== 'provider') return true;
+    return live !== null && this.#stack.providerOf(live.conversationId) !== null;
+  }
+
+  /** `live`: whose provider it hits. */
+  #hit(cell: Cell, live: Live | null): void {
     const { role, fault } = cell;
-    const provider = role === 'provider' ? this.#stack.providerOf(live.conversationId) : null;
+    const conversationId = live?.conversationId ?? '';
+    const provider = role === 'provider' ? this.#stack.providerOf(conversationId) : null;
     const target = this.#targetOf(role, provider);
     if (target === null && role !== 'disk') return;
     // Before the blow: it is these states that it hits.
-    const phases = new Set(
-      (role === 'provider' ? [live] : this.#watcher.all()).flatMap((each) => phasesOf(each)),
+    const phases = new Set<Phase>(
+      role === 'provider'
+        ? [cell.phase, ...(live === null ? [] : phasesOf(live))]
+        : [
+            ...this.#watcher.all().flatMap((each) => phasesOf(each)),
+            ...this.#watcher.triggers().flatMap((each) => phasesOfTrigger(each)),
+          ],
     );
     const made: Fault = {
       atMs: Date.now(),
@@ -113,8 +142,8 @@ export class Injector {
       fault,
       pid: target?.pid ?? null,
       state: cell.phase,
-      conversationId: live.conversationId,
-      attemptKey: role === 'provider' ? (live.turn?.key ?? null) : null,
+      conversationId,
+      attemptKey: role === 'provider' ? (live?.turn?.key ?? null) : null,
       forMs: this.#durationMs(cell),
     };
     if (!this.#strike(made, target)) return;

@@ -103,7 +103,11 @@ export const begin = (requestId: string, content = PROMPTS[requestId] ?? ''): Ta
   },
   state('processing'),
 ];
-export const of = (requestId: string, type: string, payload: Record<string, unknown>): TableLine => ({
+export const of = (
+  requestId: string,
+  type: string,
+  payload: Record<string, unknown>,
+): TableLine => ({
   type,
   turnId: `t-${requestId}`,
   attempt: 1,
@@ -125,7 +129,7 @@ export const cancelling = (requestId: string, by: string): TableLine[] => [
   of(requestId, 'chat.cancelling', { step: 'requested', by }),
   state('cancelled'),
 ];
-export const titled = (title: string, more: object = {}): TableLine => ({
+const titled = (title: string, more: object = {}): TableLine => ({
   type: 'conversation.updated',
   payload: { title, ...more },
 });

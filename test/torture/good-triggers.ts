@@ -30,7 +30,6 @@ import {
   TABLE,
   tableOf,
   type TableLine,
-  titled,
   waiting,
 } from './good-table.ts';
 
@@ -170,7 +169,7 @@ const announced = (row: DecidedFireValue): TableLine => ({
 });
 
 /** Told, run and ended within a tenth of a second. */
-function runs(atSeconds: number, row: DecidedFireValue): TimedStep[] {
+export function runs(atSeconds: number, row: DecidedFireValue): TimedStep[] {
   const { requestId = '', rule } = row;
   return [
     inX(`${requestId} announced`, atSeconds, announced(row)),
@@ -243,9 +242,8 @@ export function goodTriggerSteps(): TimedStep[] {
         },
       ],
     },
-    inX('x', -2, created('', {})),
+    inX('x', -2, created('named')),
     { name: 'x active', atSeconds: -1.9, to: 'table x', lines: [activated(null, 'created')] },
-    inX('x titled', -1.8, titled('named')),
     ofTrigger('created', 0.3, 'trigger.created', {
       rule: 'r1',
       definition: ONE,
@@ -299,15 +297,7 @@ export function goodTriggerSteps(): TimedStep[] {
     decided(38.004, 38.5, 39),
     updated(38.5, 'r3', THREE, 40),
     client('c2', 53.9),
-    decided(
-      38.5,
-      54.001,
-      56,
-      ...missed(40, 48, 2, 54.001, 'r3'),
-      ROWS.q50,
-      ROWS.q52,
-      ROWS.q54,
-    ),
+    decided(38.5, 54.001, 56, ...missed(40, 48, 2, 54.001, 'r3'), ROWS.q50, ROWS.q52, ROWS.q54),
     inX('q50 announced', 54.01, announced(ROWS.q50)),
     inX(
       'q50 interrupts',
@@ -524,13 +514,12 @@ function actsOfClients(): TriggerActRecord[] {
     count: null,
     ...more,
   });
-  const { everyMs } = { everyMs: 1_000 };
   const byHand: LedgerRowValue = { triggerId: 'g', cause: 'manual', ...withoutManner(ROWS.m1) };
   return [
-    asked(0.3, { do: 'create', asked: { ...ONE, schedule: { everyMs } } }),
-    asked(3.5, { do: 'fire', requestId: 'm1' }, { row: byHand }),
+    asked(0.3, { do: 'create', asked: { ...ONE, schedule: { everyMs: 1_000 } } }),
+    asked(3.5, { do: 'fire', requestId: 'm1' }, { row: { ...byHand } }),
     // Once more, as somebody does who was not answered.
-    asked(3.6, { do: 'fire', requestId: 'm1' }, { row: byHand }),
+    asked(3.6, { do: 'fire', requestId: 'm1' }, { row: { ...byHand } }),
     asked(20.5, {
       do: 'change',
       change: { content: TWO.content, missed: TWO.missed, whenBusy: 'queue' },
@@ -546,17 +535,14 @@ function actsOfClients(): TriggerActRecord[] {
       },
     }),
     asked(55, { do: 'change', change: { schedule: FOUR.schedule, missed: { policy: 'skip' } } }),
-    asked(
-      94,
-      { do: 'backfill', requestId: 'b', from: at(-5), to: at(25) },
-      { count: 2 },
-    ),
+    asked(94, { do: 'backfill', requestId: 'b', from: at(-5), to: at(25) }, { count: 2 }),
     asked(96, { do: 'remove' }),
     asked(97, { do: 'create', asked: SOON }, { triggerId: 'h' }),
     asked(98, { do: 'change', change: { paused: true } }, { triggerId: 'h' }),
   ];
 }
 
-function withoutManner({ whenBusy: _, ...row }: DecidedFireValue): Omit<DecidedFireValue, 'whenBusy'> {
-  return row;
+function withoutManner(row: DecidedFireValue): Omit<DecidedFireValue, 'whenBusy'> {
+  const { whenBusy: _, ...rest } = row;
+  return rest;
 }

@@ -1,31 +1,41 @@
 /** What a run says of itself, as text. */
+import type { Event } from '../../src/contracts/events.ts';
 import { INVARIANTS, type Verdict } from './court.ts';
 import {
   type Act,
-  CONVERSATION_PHASES,
   type Evidence,
   type Fault,
   FAULT_KINDS,
   type FaultKind,
+  PHASES,
+  type TriggerAct,
 } from './evidence.ts';
 import { CELLS, cellKey, FAULTS } from './faults.ts';
 
-/** Fault × state, with how often each cell was hit, and the cells that never were. */
+/** State × fault, with how often each cell was hit, and the cells that never were. */
 export function faultTable(hits: ReadonlyMap<string, number>): string {
-  const width = Math.max(...CONVERSATION_PHASES.map((phase) => phase.length)) + 1;
-  const rows = [
-    ['', ...CONVERSATION_PHASES],
-    ...FAULTS.map(({ role, fault }) => [
-      `${fault} ${role}`,
-      ...CONVERSATION_PHASES.map((phase) => String(hits.get(cellKey({ role, fault, phase })) ?? 0)),
-    ]),
-  ];
-  const table = rows
-    .map(
-      ([name = '', ...cells]) =>
-        name.padEnd(16) + cells.map((cell) => cell.padStart(width)).join(''),
-    )
-    .join('\n');
+  const states = Math.max(...PHASES.map((phase) => phase.length));
+  const row = (name: string, cells: readonly string[]): string =>
+    name.padEnd(states) +
+    cells
+      .map((cell, index) => cell.padStart(2 + Math.max(5, FAULTS[index]?.role.length ?? 0)))
+      .join('');
+  const table = [
+    row(
+      '',
+      FAULTS.map(({ fault }) => fault),
+    ),
+    row(
+      '',
+      FAULTS.map(({ role }) => role),
+    ),
+    ...PHASES.map((phase) =>
+      row(
+        phase,
+        FAULTS.map(({ role, fault }) => String(hits.get(cellKey({ role, fault, phase })) ?? 0)),
+      ),
+    ),
+  ].join('\n');
   const missed = CELLS.filter((cell) => !hits.has(cellKey(cell))).map((cell) => cellKey(cell));
   return `${table}\n${
     missed.length === 0
@@ -90,6 +100,59 @@ export function tableCounts({ conversations, tables, acts, faults }: Evidence): 
   ].join('\n');
 }
 
+/** How often the situations of triggers were really met, by the ledgers as they are at the end. */
+export function triggerCounts({ triggers, triggerActs, readings }: Evidence): string {
+  const rows = triggers.flatMap(({ ledger }) => ledger);
+  const count = (is: (row: (typeof rows)[number]) => boolean): number => rows.filter(is).length;
+  const events = triggers.flatMap(({ log }) => log.map(({ json }) => JSON.parse(json) as Event));
+  const looks = events.flatMap((event) =>
+    event.type === 'trigger.decided' && event.payload.cause === 'due' ? [event.payload.fires] : [],
+  );
+  const gaps = looks.filter((fires) =>
+    fires.some(({ outcome, reason }) => outcome === 'caught-up' || reason === 'missed'),
+  );
+  const done = (what: TriggerAct['do']): number =>
+    triggerActs.filter(({ act, answer }) => act.do === what && answer.is === 'done').length;
+  const policies = ['skip', 'run-once', 'run-all', 'window'].map((policy) => {
+    const met = triggers.flatMap(({ log }) => missedBy(log, policy)).length;
+    return `${policy} ${met}`;
+  });
+  const tookMs = looks
+    .flat()
+    .filter(({ outcome }) => outcome === 'fired')
+    .map(({ dueAt, decidedAt }) => Date.parse(decidedAt) - Date.parse(dueAt))
+    .toSorted((a, b) => a - b);
+  const at = (share: number): number => tookMs[Math.floor(tookMs.length * share)] ?? 0;
+  return [
+    `Triggers: ${triggers.length}, ${rows.length} rows: ` +
+      `fired ${count(({ outcome }) => outcome === 'fired')}, late ${count(({ outcome }) => outcome === 'late')}, ` +
+      `caught-up ${count(({ outcome }) => outcome === 'caught-up')}, ` +
+      `skipped ${count(({ outcome }) => outcome === 'skipped')} ` +
+      `(${['busy', 'missed', 'paused'].map((reason) => `${reason} ${count((row) => row.reason === reason)}`).join(', ')}), ` +
+      `rejected ${count(({ outcome }) => outcome === 'rejected')}; ` +
+      `by hand ${count(({ cause }) => cause === 'manual')}, backfilled ${count(({ cause }) => cause === 'backfill')}`,
+    `Gaps: ${gaps.length} (by policy: ${policies.join(', ')}). Decided after it was due: p50 ${at(0.5)} ms, p99 ${at(0.99)} ms`,
+    `Of triggers: ${(['create', 'change', 'fire', 'backfill', 'remove'] as const).map((what) => `${what} ${done(what)}`).join(', ')}; ${readings.length} readings of a ledger`,
+  ].join('\n');
+}
+
+/** Looks that found something missed, under this policy. */
+function missedBy(log: Evidence['triggers'][number]['log'], policy: string): string[] {
+  let now = '';
+  return log.flatMap(({ json }) => {
+    const event = JSON.parse(json) as Event;
+    if (event.type === 'trigger.created' || event.type === 'trigger.updated')
+      now = event.payload.definition.missed.policy;
+    const isGap =
+      event.type === 'trigger.decided' &&
+      event.payload.cause === 'due' &&
+      event.payload.fires.some(
+        ({ outcome, reason }) => outcome === 'caught-up' || reason === 'missed',
+      );
+    return isGap && now === policy ? [json] : [];
+  });
+}
+
 export function invariantCounts(verdict: Verdict): string {
   const counts = INVARIANTS.map((invariant) => {
     const violations = verdict.violations.filter((each) => each.invariant === invariant).length;
@@ -109,6 +172,7 @@ export function violationText(verdict: Verdict, most = 12): string {
         ...(violation.conversationId === undefined
           ? []
           : [`  conversation ${violation.conversationId}`]),
+        ...(violation.triggerId === undefined ? [] : [`  trigger ${violation.triggerId}`]),
         ...(violation.turnId === undefined ? [] : [`  turn ${violation.turnId}`]),
         ...(violation.seqs === undefined ? [] : [`  seqs ${violation.seqs.join(', ')}`]),
         ...violation.excerpt.map((line) => `    ${line}`),

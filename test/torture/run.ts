@@ -1,5 +1,5 @@
 /**
- * `npm run torture -- --seed S --minutes M [--conversations 5] [--tables 3] [--pause-ms 2400]`
+ * `npm run torture -- --seed S --minutes M [--conversations 5] [--tables 3] [--triggers 4] [--pause-ms 2400]`
  *
  * Exit code 0: nothing was violated. 1: something was, or the run could not be made. 130: ended by hand.
  */
@@ -13,21 +13,22 @@ const { values } = parseArgs({
     minutes: { type: 'string', default: '5' },
     conversations: { type: 'string', default: '5' },
     tables: { type: 'string', default: '3' },
+    triggers: { type: 'string', default: '4' },
     'pause-ms': { type: 'string', default: '2400' },
   },
 });
 const seed = values.seed ?? String(Math.floor(Math.random() * 1e9));
 const numbers = [values.minutes, values['pause-ms']].map(Number);
 const [minutes = 0, pauseMs = 0] = numbers;
-const places = [values.conversations, values.tables].map(Number);
-const [conversations = 0, tables = 0] = places;
+const places = [values.conversations, values.tables, values.triggers].map(Number);
+const [conversations = 0, tables = 0, triggers = 0] = places;
 if (
   numbers.some((number) => !(number > 0)) ||
   places.some((number) => !Number.isInteger(number) || number < 0) ||
-  conversations + tables === 0
+  conversations + tables + triggers === 0
 ) {
   process.stderr.write(
-    'torture: --minutes and --pause-ms are numbers above 0; --conversations and --tables are how many, and not both 0\n',
+    'torture: --minutes and --pause-ms are numbers above 0; --conversations, --tables and --triggers are how many, and not all 0\n',
   );
   process.exit(1);
 }
@@ -45,6 +46,7 @@ try {
     minutes,
     conversations,
     tables,
+    triggers,
     pauseMs: { least: pauseMs / 4, most: pauseMs },
     environment: process.env,
     say: (line) => process.stdout.write(`${line}\n`),

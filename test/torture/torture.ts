@@ -17,10 +17,12 @@ import {
   conversationWorkflowId,
   tableStream,
   tableWorkflowId,
+  triggerStream,
 } from '../../src/contracts/ids.ts';
+import { TRIGGER_GRACE_MS, TRIGGER_LATE_MS } from '../../src/contracts/limits.ts';
 import { findTemporalBinary } from '../support/temporal-server.ts';
 import { Actor, isSettled, type Recorder } from './actor.ts';
-import { gatherConversation, gatherHistories, gatherTable } from './audit.ts';
+import { gatherConversation, gatherHistories, gatherTable, gatherTrigger } from './audit.ts';
 import { check } from './checker.ts';
 import { HttpClient, Texts } from './client.ts';
 import type { Verdict } from './court.ts';
@@ -33,11 +35,13 @@ import {
   invariantCounts,
   metCounts,
   tableCounts,
+  triggerCounts,
   violationText,
 } from './report.ts';
 import { SpoolKeeper } from './spools.ts';
 import { SESSION_IDLE_MS, SILENCE, Stack } from './stack.ts';
-import { isHeld, type Live, Watcher } from './watcher.ts';
+import { TriggerActor } from './trigger-actor.ts';
+import { isHeld, type Live, type LiveTrigger, Watcher } from './watcher.ts';
 
 export type TortureOptions = {
   seed: string;
@@ -46,6 +50,8 @@ export type TortureOptions = {
   conversations: number;
   /** Tables with several conversations each. */
   tables: number;
+  /** Triggers at once. */
+  triggers: number;
   /** Between two faults. */
   pauseMs: { least: number; most: number };
   environment: Readonly<Record<string, string | undefined>>;
@@ -70,6 +76,8 @@ const SETTLED_FOR_MS = 2_000;
 const STALLED_LATE_MS = 5_000;
 /** P1: a process may live so long after its turn's end. Source: design.md section 12. */
 const GONE_WITHIN_MS = 10_000;
+/** Of some thousand short workflows, those whose histories are replayed. */
+const REPLAYED_OF_TRIGGERS = 200;
 const REPORT_EVERY_MS = 10_000;
 const MEASURE_EVERY_MS = 5_000;
 /** Ended spools that custody keeps, and room for the living ones. */
@@ -78,7 +86,7 @@ const SPOOLS_LEFT = 20 + 24;
 export async function torture(options: TortureOptions): Promise<TortureResult> {
   const { seed, minutes, say, signal } = options;
   say(
-    `torture: seed ${seed}, ${minutes} minutes, ${options.conversations} conversations alone and ${options.tables} tables at once`,
+    `torture: seed ${seed}, ${minutes} minutes, ${options.conversations} conversations alone, ${options.tables} tables and ${options.triggers} triggers at once`,
   );
   const folder = mkdtempSync(join(tmpdir(), 'holdfast-torture-'));
   const stack = new Stack({ folder, environment: options.environment });
@@ -113,7 +121,14 @@ class Run {
   readonly #ours: Set<string>;
   readonly #texts = new Texts();
   readonly #use = new Map<string, RoleUse>();
-  readonly #recorder: Recorder = { commands: [], acts: [], cancels: [], clients: [] };
+  readonly #recorder: Recorder = {
+    commands: [],
+    acts: [],
+    cancels: [],
+    clients: [],
+    triggerActs: [],
+    readings: [],
+  };
 
   constructor(parts: { options: TortureOptions; folder: string; stack: Stack; ours: Set<string> }) {
     this.#options = parts.options;
@@ -123,7 +138,7 @@ class Run {
   }
 
   async run(): Promise<Omit<TortureResult, 'folder'>> {
-    const { seed, conversations, tables, minutes, pauseMs, say, signal } = this.#options;
+    const { seed, conversations, tables, triggers, minutes, pauseMs, say, signal } = this.#options;
     const stack = this.#stack;
     stack.start();
     await orAborted(stack.ready(), signal);
@@ -147,15 +162,28 @@ class Run {
         texts: this.#texts,
         recorder: this.#recorder,
       });
-    const actors = [
+    const finished = new AbortController();
+    const newTriggerActor = (index: number): TriggerActor =>
+      new TriggerActor({
+        name: `g${index + 1}`,
+        turn: index,
+        tables: Array.from({ length: tables }, (_, of) => `t${of + 1}`),
+        random: random.fork(`trigger ${index}`),
+        watcher,
+        address: () => stack.address(),
+        texts: this.#texts,
+        recorder: this.#recorder,
+        finished: finished.signal,
+      });
+    const actors: (Actor | TriggerActor)[] = [
       ...Array.from({ length: conversations }, (_, index) => newActor('alone', index)),
       ...Array.from({ length: tables }, (_, index) => newActor('table', index)),
+      ...Array.from({ length: triggers }, (_, index) => newTriggerActor(index)),
     ];
     const injector = new Injector({ stack, watcher, random: random.fork('faults'), pauseMs });
-    const finished = new AbortController();
     const measuring = setInterval(() => this.#measure(), MEASURE_EVERY_MS);
     const reporting = setInterval(
-      () => say(liveLine(watcher.all(), injector.faults, this.#recorder)),
+      () => say(liveLine(watcher, injector.faults, this.#recorder)),
       REPORT_EVERY_MS,
     );
     try {
@@ -215,7 +243,9 @@ class Run {
     let answered = false;
     void programs.then(() => (answered = true));
     const isQuiet = (): boolean =>
-      answered && watcher.all().every((live) => isSettled(live) || live.lastSeq === 0);
+      answered &&
+      watcher.all().every((live) => isSettled(live) || live.lastSeq === 0) &&
+      watcher.triggers().every((trigger) => isAtRest(trigger));
     // What was accepted last may not have begun: it has settled when it stays so.
     let quietSinceMs: number | null = null;
     while (Date.now() - startMs < GIVE_UP_AFTER_MS && !signal.aborted) {
@@ -237,7 +267,15 @@ class Run {
     const stack = this.#stack;
     const state = stack.state();
     const stuck = watcher.all().filter((live) => !isSettled(live));
-    const lines = [`STUCK: ${stuck.length} conversations`, `state: ${JSON.stringify(state)}`];
+    const restless = watcher.triggers().filter((trigger) => !isAtRest(trigger));
+    const lines = [
+      `STUCK: ${stuck.length} conversations, ${restless.length} triggers`,
+      `state: ${JSON.stringify(state)}`,
+      ...restless.map(
+        ({ sending, ...trigger }) =>
+          `trigger ${JSON.stringify({ ...trigger, sending: [...sending] })}`,
+      ),
+    ];
     const binary = await findTemporalBinary().catch(() => 'temporal');
     const temporal = async (...args: string[]): Promise<string> => {
       const address = ['--address', state?.temporal ?? '', '--namespace', state?.namespace ?? ''];
@@ -309,11 +347,17 @@ class Run {
       signal.throwIfAborted();
       tables.push(await gatherTable({ tableId, watcher, http, database: stack.database }));
     }
+    const triggers = [];
+    for (const { triggerId, lastSeq } of watcher.triggers()) {
+      if (lastSeq === 0) continue;
+      signal.throwIfAborted();
+      triggers.push(await gatherTrigger({ triggerId, watcher, http, database: stack.database }));
+    }
     const state = stack.state();
     if (state === null)
       throw new Error('Holdfast is not running when its histories are to be read');
     say(
-      `Replaying the histories of ${conversations.length} conversations and ${tables.length} tables.`,
+      `Replaying the histories of ${conversations.length} conversations and ${tables.length} tables, and of some due times.`,
     );
     const { signals, replays } = await gatherHistories({
       address: state.temporal,
@@ -328,10 +372,12 @@ class Run {
           conversationId: null,
         })),
       ],
+      ofTriggers: REPLAYED_OF_TRIGGERS,
     });
     return {
       conversations,
       tables,
+      triggers,
       ...this.#recorder,
       spools: keeper.turns(),
       lastWrites: keeper.lastWrites(),
@@ -340,6 +386,7 @@ class Run {
       strangersGone: stack.strangersGone(),
       healing,
       silence: { ...SILENCE, lateMs: Math.round(STALLED_LATE_MS * crowded()) },
+      fires: { graceMs: TRIGGER_GRACE_MS, lateMs: TRIGGER_LATE_MS },
       use: [...this.#use.values()],
       spoolFolders: { left: stack.spoolNames().length, limit: SPOOLS_LEFT },
       signals,
@@ -397,6 +444,7 @@ class Run {
     );
     say(metCounts(evidence));
     say(tableCounts(evidence));
+    say(triggerCounts(evidence));
     say(invariantCounts(verdict));
     say('');
     if (verdict.violations.length > 0) say(violationText(verdict));
@@ -408,11 +456,12 @@ class Run {
   }
 
   #keepEvidence(evidence: Evidence, verdict: Verdict): void {
-    const { conversations, tables, clients, ...rest } = evidence;
+    const { conversations, tables, triggers, clients, ...rest } = evidence;
     const told = new Set(
-      verdict.violations.flatMap(({ conversationId, tableId }) => [
+      verdict.violations.flatMap(({ conversationId, tableId, triggerId }) => [
         ...(conversationId === undefined ? [] : [conversationStream(conversationId)]),
         ...(tableId === undefined ? [] : [tableStream(tableId)]),
+        ...(triggerId === undefined ? [] : [triggerStream(triggerId)]),
       ]),
     );
     const write = (name: string, value: unknown): void =>
@@ -423,6 +472,8 @@ class Run {
       'clients.json',
       clients.filter(({ stream }) => told.has(stream)),
     );
+    const toldTriggers = triggers.filter(({ triggerId }) => told.has(triggerStream(triggerId)));
+    write('triggers.json', toldTriggers);
     // Of a table everything that is in it: what happens in one conversation decides about another.
     const inTables = new Set(
       tables
@@ -439,6 +490,11 @@ class Run {
       ...tables
         .filter(({ tableId }) => told.has(tableStream(tableId)))
         .map(({ tableId, log, places }) => ({ name: `table-${tableId}`, log, places })),
+      ...toldTriggers.map(({ triggerId, log, places }) => ({
+        name: `trigger-${triggerId}`,
+        log,
+        places,
+      })),
     ];
     for (const { name, log, places } of logs) {
       writeFileSync(
@@ -467,7 +523,15 @@ async function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   }
 }
 
-function liveLine(all: readonly Live[], faults: readonly Fault[], recorder: Recorder): string {
+/** Nothing that it was decided to run is still to be sent. */
+function isAtRest({ sending }: LiveTrigger): boolean {
+  return sending.size === 0;
+}
+
+function liveLine(watcher: Watcher, faults: readonly Fault[], recorder: Recorder): string {
+  const all: readonly Live[] = watcher.all();
+  const triggers = watcher.triggers();
+  const rows = triggers.reduce((sum, trigger) => sum + trigger.rows, 0);
   const running = all.filter(({ turn }) => turn !== null).length;
   const events = all.reduce((sum, { lastSeq }) => sum + lastSeq, 0);
   const turns = all.reduce((sum, { contents }) => sum + contents.size, 0);
@@ -475,7 +539,7 @@ function liveLine(all: readonly Live[], faults: readonly Fault[], recorder: Reco
   const count = (kind: FaultKind): number => faults.filter(({ fault }) => fault === kind).length;
   return (
     `${new Date().toISOString().slice(11, 19)} ${all.length} conversations (${running} running), ${turns} turns, ` +
-    `${events} events, ${recorder.commands.length} requests, ${count('kill')} kills, ${count('stop')} stops, ${count('fill')} fills` +
+    `${events} events, ${recorder.commands.length} requests, ${triggers.length} triggers with ${rows} rows, ${count('kill')} kills, ${count('stop')} stops, ${count('fill')} fills` +
     (last === undefined ? '' : `, last: ${last.fault} ${last.role} while ${last.state}`)
   );
 }

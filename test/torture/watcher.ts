@@ -1,13 +1,19 @@
 /**
- * Follows the log of every conversation and table in the store itself, whatever dies: the record that clients are measured
- * against, and the eyes of the fault injector.
+ * Follows the log of every conversation, table and trigger in the store itself, whatever dies: the record that clients are
+ * measured against, and the eyes of the fault injector. Conversations that triggers make it learns of by their rows.
  */
-import type { Event, QueueItemValue } from '../../src/contracts/events.ts';
-import { attemptKey, conversationStream, tableStream } from '../../src/contracts/ids.ts';
+import type { Event, QueueItemValue, TriggerDefinitionValue } from '../../src/contracts/events.ts';
+import {
+  attemptKey,
+  conversationStream,
+  tableStream,
+  triggerStream,
+} from '../../src/contracts/ids.ts';
 import { openStore } from '../../src/store/open.ts';
 import type { Store } from '../../src/store/port.ts';
 import type { Texts } from './client.ts';
-import type { ConversationPhase, LogEntry } from './evidence.ts';
+import { judgedNextDue } from './due-judge.ts';
+import type { ConversationPhase, LogEntry, TriggerPhase } from './evidence.ts';
 
 export type LiveTurn = {
   turnId: string;
@@ -19,6 +25,20 @@ export type LiveTurn = {
 
 /** A table as its stream so far shows it. */
 export type LiveTable = { tableId: string; lastSeq: number; activeConversationId: string | null };
+
+/** A trigger as its stream so far shows it. */
+export type LiveTrigger = {
+  triggerId: string;
+  lastSeq: number;
+  /** Null: it is not made yet. */
+  definition: TriggerDefinitionValue | null;
+  removed: boolean;
+  /** After what is decided; null: never, or not as long as it is paused. */
+  nextDueMs: number | null;
+  /** What was decided to run, and its conversation has said nothing of: requestId → conversation. */
+  sending: Map<string, string>;
+  rows: number;
+};
 
 /** A conversation as its log so far shows it. */
 export type Live = {
@@ -48,6 +68,9 @@ export type Live = {
 };
 
 const PAGE = 500;
+/** Between two looks at the clock for what has become due. */
+const DUE_EVERY_MS = 10;
+const RECEIPTS = ['chat.started', 'chat.queued', 'chat.rejected'];
 const ENDS = ['chat.done', 'chat.error', 'chat.cancelled', 'chat.interrupted'];
 
 export class Watcher {
@@ -57,6 +80,10 @@ export class Watcher {
   readonly #logs = new Map<string, LogEntry[]>();
   readonly #live = new Map<string, Live>();
   readonly #tables = new Map<string, LiveTable>();
+  readonly #triggers = new Map<string, LiveTrigger>();
+  /** Requests that have a receipt. */
+  readonly #answered = new Set<string>();
+  readonly #triggerListeners = new Set<() => void>();
   readonly #listeners = new Set<(live: Live) => void>();
   readonly #stopWatching: () => void;
   readonly #poll: NodeJS.Timeout;
@@ -92,8 +119,66 @@ export class Watcher {
     this.#live.set(conversationId, live);
     this.#followStream(conversationStream(conversationId), (event) => {
       see(live, event);
+      if (RECEIPTS.includes(event.type)) this.#answer(event.requestId ?? '');
       for (const listener of this.#listeners) listener(live);
     });
+  }
+
+  #answer(requestId: string): void {
+    this.#answered.add(requestId);
+    for (const { sending } of this.#triggers.values()) sending.delete(requestId);
+  }
+
+  followTrigger(triggerId: string): void {
+    if (this.#triggers.has(triggerId)) return;
+    const trigger: LiveTrigger = {
+      triggerId,
+      lastSeq: 0,
+      definition: null,
+      removed: false,
+      nextDueMs: null,
+      sending: new Map(),
+      rows: 0,
+    };
+    this.#triggers.set(triggerId, trigger);
+    this.#followStream(triggerStream(triggerId), (event) => {
+      this.#seeTrigger(trigger, event);
+      for (const listener of this.#triggerListeners) listener();
+    });
+  }
+
+  #seeTrigger(trigger: LiveTrigger, event: Event): void {
+    trigger.lastSeq = event.seq;
+    const dueAfter = (untilMs: number): number | null =>
+      trigger.definition === null || trigger.definition.paused
+        ? null
+        : judgedNextDue(trigger.definition, untilMs);
+    switch (event.type) {
+      case 'trigger.created':
+        trigger.definition = event.payload.definition;
+        trigger.nextDueMs = dueAfter(Date.parse(event.payload.decidedUntil));
+        return;
+      case 'trigger.updated':
+        trigger.definition = event.payload.definition;
+        trigger.nextDueMs = dueAfter(Date.parse(event.payload.from));
+        return;
+      case 'trigger.removed':
+        trigger.removed = true;
+        trigger.nextDueMs = null;
+        return;
+      case 'trigger.decided': {
+        const { until, fires } = event.payload;
+        if (until !== undefined) trigger.nextDueMs = dueAfter(Date.parse(until));
+        trigger.rows += fires.length;
+        for (const { requestId, conversationId } of fires) {
+          if (requestId === undefined || conversationId === undefined) continue;
+          this.follow(conversationId, trigger.definition?.tableId ?? null);
+          if (!this.#answered.has(requestId)) trigger.sending.set(requestId, conversationId);
+        }
+        return;
+      }
+      default:
+    }
   }
 
   followTable(tableId: string): void {
@@ -127,6 +212,14 @@ export class Watcher {
     return [...this.#tables.values()];
   }
 
+  triggers(): LiveTrigger[] {
+    return [...this.#triggers.values()];
+  }
+
+  trigger(triggerId: string): LiveTrigger | null {
+    return this.#triggers.get(triggerId) ?? null;
+  }
+
   live(conversationId: string): Live {
     return this.#live.get(conversationId) ?? newLive(conversationId, null);
   }
@@ -154,6 +247,28 @@ export class Watcher {
     const found = await promise;
     clearTimeout(late);
     stop();
+    return found;
+  }
+
+  /** Resolves with a trigger for which `matches`, as soon as it does; null when there was none within `withinMs`. */
+  async untilTrigger(
+    matches: (trigger: LiveTrigger) => boolean,
+    withinMs: number,
+  ): Promise<LiveTrigger | null> {
+    const { promise, resolve } = Promise.withResolvers<LiveTrigger | null>();
+    const look = (): void => {
+      const found = this.triggers().find(matches);
+      if (found !== undefined) resolve(found);
+    };
+    const late = setTimeout(() => resolve(null), withinMs);
+    // Being due is no event.
+    const looking = setInterval(look, DUE_EVERY_MS);
+    this.#triggerListeners.add(look);
+    look();
+    const found = await promise;
+    clearTimeout(late);
+    clearInterval(looking);
+    this.#triggerListeners.delete(look);
     return found;
   }
 
@@ -197,6 +312,14 @@ export class Watcher {
       }
     }
   }
+}
+
+/** Every state that this trigger is in now. */
+export function phasesOfTrigger({ nextDueMs, sending }: LiveTrigger): TriggerPhase[] {
+  return [
+    ...(nextDueMs !== null && nextDueMs <= Date.now() ? ['trigger-due' as const] : []),
+    ...(sending.size > 0 ? ['trigger-sending' as const] : []),
+  ];
 }
 
 /** Whether something of its queue is kept from starting. */

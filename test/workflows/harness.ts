@@ -16,10 +16,16 @@ import type {
 } from '../../src/activities/records.ts';
 import type { SteerAnswer, SteerRequest } from '../../src/activities/steering.ts';
 import type { TableActivities, TableWord } from '../../src/activities/tables.ts';
+import type { TriggerActivities } from '../../src/activities/triggers.ts';
 import type { ClaimActivities, TurnActivities } from '../../src/activities/turns.ts';
-import { conversationWorkflowId, tableWorkflowId } from '../../src/contracts/ids.ts';
+import {
+  conversationWorkflowId,
+  tableWorkflowId,
+  triggerWorkflowId,
+} from '../../src/contracts/ids.ts';
 import { CLAIM_TASK_QUEUE, hostTaskQueue, WORKFLOW_TASK_QUEUE } from '../../src/contracts/names.ts';
 import type { WorkflowSnapshotValue } from '../../src/contracts/signals.ts';
+import type { TriggerCommand } from '../../src/contracts/trigger-check.ts';
 import type { Occupied, Replaced } from '../../src/domain/conversation.ts';
 import {
   decideTable,
@@ -29,6 +35,7 @@ import {
 } from '../../src/domain/table.ts';
 import type { conversation } from '../../src/workflows/conversation.ts';
 import type { table } from '../../src/workflows/table.ts';
+import type { trigger } from '../../src/workflows/trigger.ts';
 import { eventually } from '../support/eventually.ts';
 
 /** What stands in for the store and the turn host: it keeps what was recorded, and ends turns when it is told to. */
@@ -153,6 +160,33 @@ export class TableDouble {
   }
 }
 
+/** What stands in for the store of a trigger: it keeps what was asked, and answers looks as it is told to. */
+export class TriggerDouble {
+  readonly commands: TriggerCommand[] = [];
+  /** By when what is looked for was due, look by look. */
+  readonly looks: number[] = [];
+  /** Answers of the looks that are still to come, in order; nothing is waited for after them. */
+  readonly waits: (number | null)[] = [];
+  /** What the next commands meet, in order, before they are carried out. */
+  readonly faults: Error[] = [];
+  /** The next look does not answer before this. */
+  held: Promise<void> | null = null;
+
+  carryOut(command: TriggerCommand): void {
+    const fault = this.faults.shift();
+    if (fault !== undefined) throw fault;
+    this.commands.push(command);
+  }
+
+  async look(dueByMs: number): Promise<{ waitMs: number | null }> {
+    this.looks.push(dueByMs);
+    const { held } = this;
+    this.held = null;
+    await held;
+    return { waitMs: this.waits.shift() ?? null };
+  }
+}
+
 /** A started conversation, and what stands behind it. */
 export type Started = { id: string; double: Double; handle: WorkflowHandle<typeof conversation> };
 
@@ -163,15 +197,28 @@ export type StartedTable = {
   handle: WorkflowHandle<typeof table>;
 };
 
+/** A started trigger, and what stands behind it. */
+export type StartedTrigger = {
+  id: string;
+  double: TriggerDouble;
+  handle: WorkflowHandle<typeof trigger>;
+};
+
 export type Harness = {
   client: Client;
   taskQueue: string;
   host: string;
   doubleOf(conversationId: string): Double;
   tableDoubleOf(tableId: string): TableDouble;
+  triggerDoubleOf(triggerId: string): TriggerDouble;
   /** Starts a conversation that is pinned to this harness's host, unless `unpinned`. */
   start(name: string, options?: { unpinned?: boolean; tableId?: string }): Promise<Started>;
   startTable(name: string): Promise<StartedTable>;
+  /** Starts a trigger's Workflow with that signal, or as a fire does. `prepare`: before it runs. */
+  startTrigger(
+    name: string,
+    options?: { with?: TriggerCommand; prepare?: (double: TriggerDouble) => void },
+  ): Promise<StartedTrigger>;
   stop(): Promise<void>;
 };
 
@@ -188,6 +235,12 @@ export async function startHarness(parts: {
   const tableDoubleOf = (tableId: string): TableDouble => {
     const known = tableDoubles.get(tableId) ?? new TableDouble();
     tableDoubles.set(tableId, known);
+    return known;
+  };
+  const triggerDoubles = new Map<string, TriggerDouble>();
+  const triggerDoubleOf = (triggerId: string): TriggerDouble => {
+    const known = triggerDoubles.get(triggerId) ?? new TriggerDouble();
+    triggerDoubles.set(triggerId, known);
     return known;
   };
   const doubleOf = (conversationId: string): Double => {
@@ -253,6 +306,10 @@ export async function startHarness(parts: {
       return Promise.resolve();
     },
   };
+  const triggers: TriggerActivities = {
+    carryOutCommand: async ({ triggerId, command }) => triggerDoubleOf(triggerId).carryOut(command),
+    lookAtTrigger: ({ triggerId, dueByMs = NaN }) => triggerDoubleOf(triggerId).look(dueByMs),
+  };
   const turns: TurnActivities = {
     runTurn: (ref) => {
       const double = doubleOf(ref.conversationId);
@@ -285,7 +342,7 @@ export async function startHarness(parts: {
       namespace,
       taskQueue,
       workflowBundle: { codePath: parts.bundlePath },
-      activities: { ...records, ...tables },
+      activities: { ...records, ...tables, ...triggers },
     }),
     await Worker.create({
       connection,
@@ -302,6 +359,7 @@ export async function startHarness(parts: {
     host,
     doubleOf,
     tableDoubleOf,
+    triggerDoubleOf,
     async start(name, { unpinned = false, tableId } = {}) {
       const id = `${name}-${randomUUID().slice(0, 8)}`;
       const double = doubleOf(id);
@@ -322,6 +380,24 @@ export async function startHarness(parts: {
         args: [{ tableId: id }],
       });
       return { id, double: tableDoubleOf(id), handle };
+    },
+    async startTrigger(name, { with: command, prepare } = {}) {
+      const id = `${name}-${randomUUID().slice(0, 8)}`;
+      const double = triggerDoubleOf(id);
+      prepare?.(double);
+      const options = {
+        workflowId: triggerWorkflowId(id),
+        taskQueue,
+        args: [{ triggerId: id }] as [{ triggerId: string }],
+      };
+      const handle = await (command === undefined
+        ? client.workflow.start<typeof trigger>('trigger', options)
+        : client.workflow.signalWithStart<typeof trigger, [unknown]>('trigger', {
+            ...options,
+            signal: command.name,
+            signalArgs: [command.value],
+          }));
+      return { id, double, handle };
     },
     async stop() {
       for (const worker of workers) worker.shutdown();

@@ -40,10 +40,11 @@ export function ledger(
     const stream = streamOf(connection, triggerId);
     const rows = all(
       connection,
-      `SELECT * FROM ledger WHERE stream = ?${outcome === null ? '' : ' AND outcome = ?'} AND due_at >= ?
-         AND (due_at, row) < (?, ?) ${NEWEST_FIRST} ?`,
-      stream,
+      // Left to itself, the database looks for an outcome among all rows.
+      `SELECT * FROM ledger ${outcome === null ? 'WHERE' : 'INDEXED BY ledger_by_outcome WHERE outcome = ? AND'} stream = ?
+         AND due_at >= ? AND (due_at, row) < (?, ?) ${NEWEST_FIRST} ?`,
       ...(outcome === null ? [] : [outcome]),
+      stream,
       from ?? '',
       before.at,
       before.row,

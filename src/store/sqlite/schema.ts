@@ -248,7 +248,8 @@ export const MIGRATIONS: readonly Migration[] = [
   ) STRICT;
   -- D1.
   CREATE UNIQUE INDEX ledger_due ON ledger (stream, due_at) WHERE cause <> 'manual';
-  CREATE UNIQUE INDEX ledger_by_request ON ledger (stream, request_id, cause) WHERE request_id IS NOT NULL;
+  CREATE UNIQUE INDEX ledger_manual ON ledger (stream, request_id) WHERE cause = 'manual' AND request_id IS NOT NULL;
+  CREATE INDEX ledger_by_request ON ledger (stream, request_id) WHERE request_id IS NOT NULL;
   CREATE INDEX ledger_by_time ON ledger (stream, due_at);
   CREATE INDEX ledger_by_outcome ON ledger (stream, outcome, due_at);
   CREATE INDEX ledger_trouble ON ledger (stream, due_at)

@@ -3,6 +3,7 @@
  * What it promises is in ../port.ts.
  */
 import { HoldfastError } from '../../contracts/errors.ts';
+import type { NewEvent } from '../../contracts/events.ts';
 import type { Store } from '../port.ts';
 import type { StoreLog } from '../store-log.ts';
 import { CommitAnnouncer } from './commit-signal.ts';
@@ -60,6 +61,17 @@ type Writing = { transcriber: Transcriber; writer: Writer; close(): void };
 /** For the writer's groups: writes whose size is not known before; they go nearly alone. */
 const COPY_EVENTS = 1_000;
 const COMPACT_EVENTS = 1_000;
+
+/** A row of a ledger has many indexes. Measured: 34 to 47 µs, an event of a flood 6 µs. */
+const ROW_EVENTS = 6;
+
+/** As how many events it counts for the writer's groups. */
+function weightOf(events: readonly NewEvent[]): number {
+  let rows = 0;
+  for (const { type, payload } of events)
+    if (type === 'trigger.decided') rows += payload.fires.length;
+  return events.length + rows * ROW_EVENTS;
+}
 
 function commitsPath(path: string): string {
   return `${path}-commits`;
@@ -151,7 +163,7 @@ function createStore({
   };
 
   return {
-    append: (request) => write((to) => to.append(request), request.events.length),
+    append: (request) => write((to) => to.append(request), weightOf(request.events)),
     claim: (request) => write((to) => to.claim(request), 1),
     saveProviderSession: (fence, conversationId, sessionId, generation) =>
       write((to) => to.saveProviderSession(fence, conversationId, sessionId, generation), 1),

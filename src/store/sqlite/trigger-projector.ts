@@ -28,7 +28,7 @@ import { REQUEST_STATUSES, TRIGGER_OUTCOMES } from './views.ts';
 /** What a conversation answered. */
 type Receipt = Pick<RequestRow, 'status' | 'turnId'> & { code: string | null };
 
-/** Columns of {@link LedgerCountsValue}. */
+/** Columns of LedgerCounts. */
 const COUNTS: Readonly<Record<TriggerOutcomeName, string>> = {
   fired: 'fired',
   late: 'late',
@@ -104,8 +104,7 @@ export class TriggerProjector {
         );
         return;
       case 'ledger.insert':
-        if (this.#makeWay(stream, change.cause, change.fire))
-          this.#insertRow(stream, change.cause, change.fire);
+        this.#insertRows(stream, change.cause, change.fires);
         return;
     }
   }
@@ -128,9 +127,8 @@ export class TriggerProjector {
       requestId,
       conversationId,
     );
+    const refusal = refusedBy(receipt.code ?? 'rejected');
     for (const row of rows) {
-      const refusal = refusedBy(receipt.code ?? 'rejected');
-      const stream = integer(row, 'stream');
       this.#run(
         `UPDATE ledger SET outcome = ?, reason = ?, words = ?, settled = 1, delivered = 1 WHERE row = ?`,
         refusal.outcome,
@@ -138,8 +136,10 @@ export class TriggerProjector {
         toStoredText(added(text(row, 'words'), refusal.words)),
         integer(row, 'row'),
       );
-      this.#count(stream, oneOf(row, 'outcome', TRIGGER_OUTCOMES), -1);
-      this.#count(stream, refusal.outcome, 1);
+      const counts = new Counts();
+      counts.add(oneOf(row, 'outcome', TRIGGER_OUTCOMES), -1);
+      counts.add(refusal.outcome, 1);
+      this.#addCounts(integer(row, 'stream'), counts);
     }
   }
 
@@ -163,11 +163,19 @@ export class TriggerProjector {
     );
   }
 
+  #insertRows(stream: number, cause: TriggerCauseName, fires: readonly DecidedFireValue[]): void {
+    const counts = new Counts();
+    for (const fire of fires)
+      if (this.#makeWay(stream, cause, fire, counts)) this.#insertRow(stream, cause, fire, counts);
+    this.#addCounts(stream, counts);
+  }
+
   /** Whether there is room for a row, once what it takes the place of is gone. */
   #makeWay(
     stream: number,
     cause: TriggerCauseName,
     { dueAt, requestId }: DecidedFireValue,
+    counts: Counts,
   ): boolean {
     if (cause === 'manual')
       return (
@@ -190,11 +198,16 @@ export class TriggerProjector {
     const outcome = oneOf(there, 'outcome', TRIGGER_OUTCOMES);
     if (isRun(outcome)) return false;
     this.#run('DELETE FROM ledger WHERE row = ?', integer(there, 'row'));
-    this.#count(stream, outcome, -1);
+    counts.add(outcome, -1);
     return true;
   }
 
-  #insertRow(stream: number, cause: TriggerCauseName, fire: DecidedFireValue): void {
+  #insertRow(
+    stream: number,
+    cause: TriggerCauseName,
+    fire: DecidedFireValue,
+    counts: Counts,
+  ): void {
     const { requestId, conversationId, whenBusy } = fire;
     const isSent = isRun(fire.outcome);
     const receipt =
@@ -222,7 +235,7 @@ export class TriggerProjector {
       Number(!awaited),
       Number(!awaited),
     );
-    this.#count(stream, outcome, 1);
+    counts.add(outcome, 1);
   }
 
   /** Of a message that had been sent before: by a client, under the requestId that it then gave for a run by hand. */
@@ -242,13 +255,28 @@ export class TriggerProjector {
         };
   }
 
-  #count(stream: number, outcome: TriggerOutcomeName, by: number): void {
-    const column = COUNTS[outcome];
-    this.#run(`UPDATE triggers SET ${column} = ${column} + ? WHERE stream = ?`, by, stream);
+  #addCounts(stream: number, counts: Counts): void {
+    for (const [outcome, by] of counts.changed()) {
+      const column = COUNTS[outcome];
+      this.#run(`UPDATE triggers SET ${column} = ${column} + ? WHERE stream = ?`, by, stream);
+    }
   }
 
   #run(sql: string, ...values: (string | number | null)[]): number {
     return run(this.#connection, sql, ...values);
+  }
+}
+
+/** By how much a trigger's counts change. */
+class Counts {
+  readonly #by = new Map<TriggerOutcomeName, number>();
+
+  add(outcome: TriggerOutcomeName, by: 1 | -1): void {
+    this.#by.set(outcome, (this.#by.get(outcome) ?? 0) + by);
+  }
+
+  changed(): [TriggerOutcomeName, number][] {
+    return [...this.#by].filter(([, by]) => by !== 0);
   }
 }
 

@@ -223,7 +223,9 @@ test('docs/protocol.md names every route, frame, event and error code, and none 
     path: '/openapi.json',
   });
   const routes = Object.keys(paths).map((path) =>
-    path.replace(/^\/v1\/(conversations|tables)\/\{\w+\}/, '').replaceAll(/\{(\w+)\}/g, ':$1'),
+    path
+      .replace(/^\/v1\/(conversations|tables|triggers)\/\{\w+\}/, '')
+      .replaceAll(/\{(\w+)\}/g, ':$1'),
   );
   const codes = Object.entries(ERRORS).filter(([, { status }]) => status > 0);
   const named = [
@@ -237,7 +239,7 @@ test('docs/protocol.md names every route, frame, event and error code, and none 
   for (const [code, { status }] of codes)
     expect(text).toMatch(new RegExp(`\`${code}\`[^|]*\\| ${status}\\b`));
   // What it calls not built is refused as it says.
-  for (const path of ['/v1/triggers', '/v1/conversations/c/why', '/mcp', '/'])
+  for (const path of ['/v1/conversations/c/agents', '/v1/conversations/c/why', '/mcp', '/'])
     expect(await holdfast.call({ path })).toMatchObject({
       status: 404,
       body: { code: 'not_found' },

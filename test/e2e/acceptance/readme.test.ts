@@ -3,7 +3,6 @@ import { globSync } from 'node:fs';
 
 import { afterAll, beforeEach, expect, test } from 'vitest';
 
-import { isSameProcess } from '../../../src/providers/process/process-table.ts';
 import { Holdfast, projectFolder } from '../../support/holdfast.ts';
 import { temporalBinary } from '../../support/temporal.ts';
 import { deadLinksOf, expectAnswers, shellBlocksOf, typeBlocks } from './shell-blocks.ts';
@@ -22,13 +21,12 @@ afterAll(async () => {
   await holdfast.discard();
 });
 
-test('every command answers, from npm start to holdfast stop', { timeout: 120_000 }, async () => {
+test('every command answers, from npm start to holdfast stop', { timeout: 240_000 }, async () => {
   const [start = '', runTests, ...blocks] = shellBlocksOf('README.md');
   expect(start).toBe('npm start\n');
   // That is what runs this.
   expect(runTests).toBe('npm test\n');
   await holdfast.start({ command: { program: '/bin/sh', args: ['-c', `exec ${start.trim()}`] } });
-  const gateway = await holdfast.process('gateway');
 
   expectAnswers(await typeBlocks(blocks, holdfast), [
     [
@@ -58,10 +56,22 @@ test('every command answers, from npm start to holdfast stop', { timeout: 120_00
       /"table":\{"tableId":"desk".*"active":\{/,
     ],
     [/^copy-of-second$/m],
+    [
+      /"triggerId":"tick".*"everyMs":2000.*"rule":"r1"/,
+      /"items":\[\{"triggerId":"tick","dueAt":"[^"]+","decidedAt":"[^"]+","outcome":"fired","words":"In time, /,
+      /^tick +"What is new\?" +every 2 s +\d.* in \d s +fired \d/m,
+    ],
+    [
+      /Holdfast is stopped\./,
+      / caught-up +clock +Missed: Holdfast was not running .* Run now, as the latest of \d+ \(run-once\)\.$/m,
+      / skipped \(missed\) +- +Missed: .* Not run: of \d+, run-once runs the latest\.$/m,
+      /\{"triggerId":"tick","removed":true\}/,
+    ],
     [/conversation:hello/, /"state":"idle"/, /Signal workflow succeeded/],
     [/^ok +node /m, /Nothing is in the way\.[^]*Holdfast is stopped\./],
   ]);
-  expect(isSameProcess(gateway)).toBe(false);
+  // 3: nothing runs.
+  expect((await holdfast.run(['status'])).code).toBe(3);
 });
 
 test('no document has a link that leads nowhere', () => {

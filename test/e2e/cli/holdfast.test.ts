@@ -351,6 +351,108 @@ describe('send', () => {
   });
 });
 
+describe('triggers', () => {
+  /** A request to the API, as any client makes it. */
+  async function call(method: string, path: string, body?: object): Promise<unknown> {
+    const { api, token } = await status();
+    const answer = await fetch(`${api}${path}`, {
+      method,
+      headers: {
+        authorization: `Bearer ${readFileSync(token, 'utf8').trim()}`,
+        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+      },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+    if (answer.status !== 200) throw new Error(await answer.text());
+    return answer.json();
+  }
+
+  test('none is said in words; a wrong word is exit code 2', async () => {
+    expect(await ran(['triggers'])).toEqual({ code: 0, out: 'There is no trigger.\n', err: '' });
+    expect((await ran(['triggers', '--json'])).out).toBe('[]\n');
+    for (const args of [
+      ['one', 'two'],
+      ['--limit', '3'],
+      ['g1', '--limit', '0'],
+      ['g1', '--outcome', 'lost'],
+      ['--colour'],
+    ]) {
+      const { code, out, err } = await ran(['triggers', ...args]);
+      expect({ args, code, out }).toEqual({ args, code: 2, out: '' });
+      expect(err).toContain('holdfast triggers');
+    }
+    const unknown = await ran(['triggers', 'nobody']);
+    expect([unknown.code, unknown.err]).toEqual([1, expect.stringContaining('(not_found)')]);
+  });
+
+  test('each with when it is due next and what went wrong last; its ledger, newest first; tail says who sent', async () => {
+    await ran(['send', '--new', '--conversation', 'trig-1', script('text "first"')]);
+    await call('POST', '/v1/triggers', {
+      triggerId: 'nightly',
+      conversationId: 'trig-1',
+      title: 'Nightly\u001b[2J report',
+      content: script('text "from the trigger"'),
+      schedule: { cron: '0 3 * * *', timezone: 'Europe/Berlin' },
+    });
+    await call('POST', '/v1/triggers', {
+      triggerId: 'hourly',
+      conversationId: 'trig-1',
+      content: 'say hello',
+      schedule: { everyMs: 3_600_000 },
+      paused: true,
+    });
+    for (const requestId of ['f1', 'f2', 'f3'])
+      await call('POST', '/v1/triggers/nightly/fire', { requestId });
+    await eventually(async () => {
+      const { items } = (await call('GET', '/v1/triggers/nightly/ledger')) as {
+        items: { turnId?: string }[];
+      };
+      return items.every(({ turnId }) => turnId !== undefined);
+    });
+
+    const { code, out, err } = await ran(['triggers']);
+    expect([code, err]).toEqual([0, '']);
+    const [head, ...lines] = out.trimEnd().split('\n');
+    expect(head).toMatch(/^ID +MESSAGE +WHEN +NEXT DUE +LAST$/);
+    expect(lines).toEqual([
+      expect.stringMatching(/^hourly +"say hello" +every 1 h +paused +nothing yet$/),
+      expect.stringMatching(
+        /^nightly +Nightly␛\[2J report +cron 0 3 \* \* \* Europe\/Berlin +\d{4}-\d\d-\d\d \S+ in \d+ (s|min|h) +fired \(manual\) \d{4}-/,
+      ),
+    ]);
+    const listed = JSON.parse((await ran(['triggers', '--json'])).out) as { triggerId: string }[];
+    expect(listed).toEqual(((await call('GET', '/v1/triggers')) as { items: object[] }).items);
+
+    const rows = await ran(['triggers', 'nightly', '--limit', '2']);
+    expect(rows.code).toBe(0);
+    expect(rows.out.split('\n')).toEqual([
+      expect.stringMatching(/^DUE +OUTCOME +CONVERSATION +WHY$/),
+      expect.stringMatching(/^\d{4}-\S+ \S+ +fired \(manual\) +trig-1 +Run by hand/),
+      expect.stringMatching(/fired \(manual\)/),
+      '[older rows are not shown: --limit]',
+      'In all: 3 fired, 0 late, 0 caught-up, 0 skipped, 0 rejected.',
+      '',
+    ]);
+    const json = JSON.parse((await ran(['triggers', '--json', 'nightly'])).out) as {
+      requestId: string;
+    }[];
+    expect(json.map(({ requestId }) => requestId)).toEqual(['f3', 'f2', 'f1']);
+    const none = await ran(['triggers', 'nightly', '--outcome', 'skipped']);
+    expect([none.code, none.out.split('\n')[0]]).toEqual([
+      0,
+      'There is no such row in its ledger.',
+    ]);
+
+    await eventually(async () => ends(await log('trig-1')).length === 4);
+    const told = await ran(['tail', '--from', '1', '--no-follow', 'trig-1']);
+    expect(told.out.match(/^\[trigger Nightly.* report, due .*: Run by hand/gm)).toHaveLength(3);
+    await call('DELETE', '/v1/triggers/hourly');
+    await call('DELETE', '/v1/triggers/nightly');
+    expect((await ran(['triggers'])).out).toBe('There is no trigger.\n');
+    expect((await ran(['triggers', 'nightly'])).out).toContain('In all: 3 fired');
+  });
+});
+
 describe('faults', () => {
   test('F2: gateway, worker and turn host killed in mid-turn: the waiting send prints the exact answer', async () => {
     const sending = holdfast(['send', script('words 400 every 10')]);
@@ -402,6 +504,9 @@ describe('faults', () => {
     expect([nothing.code, nothing.out]).toEqual([3, '']);
     expect(nothing.err).not.toBe('');
     expect((await ran(['stop'])).code).toBe(3);
+    const triggers = await ran(['triggers']);
+    expect([triggers.code, triggers.out]).toEqual([3, '']);
+    expect(triggers.err).toContain('Start it: holdfast start');
     sending.kill('SIGKILL');
 
     supervisor = await startUp();

@@ -88,3 +88,22 @@ test('somebody who must decide is told what, and how', () => {
     '[waits for your decision: Run deploy. Answer: POST /v1/conversations/c1/approvals/ap1 {"decision": "allow" or "deny"}]',
   ]);
 });
+
+test('a message that a trigger sent says which one, for when, and why now', () => {
+  const fired = (title: string): NewEvent => ({
+    type: 'trigger.fired',
+    requestId: 'r1',
+    payload: {
+      triggerId: 'g1',
+      title,
+      dueAt: '2026-01-01T03:00:00.000Z',
+      outcome: 'caught-up',
+      words: 'Missed, and run now.',
+    },
+  });
+  const { lines } = printed([fired('nightly'), fired('')]);
+  expect(lines).toEqual([
+    '[trigger nightly, due 2026-01-01T03:00:00.000Z: Missed, and run now.]',
+    '[trigger g1, due 2026-01-01T03:00:00.000Z: Missed, and run now.]',
+  ]);
+});
