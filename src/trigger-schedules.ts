@@ -17,8 +17,9 @@ import { atMoment } from './domain/due-times.ts';
 export function triggerSchedules(parts: {
   client: ScheduleClient;
   taskQueue: string;
+  log: (text: string) => void;
 }): TriggerSchedules {
-  const { client, taskQueue } = parts;
+  const { client, taskQueue, log } = parts;
 
   async function remove(triggerId: string): Promise<void> {
     try {
@@ -52,10 +53,16 @@ export function triggerSchedules(parts: {
         state: { paused: false, note: rule },
       } as const;
       try {
-        await client.create({ ...schedule, scheduleId });
+        try {
+          await client.create({ ...schedule, scheduleId });
+        } catch (error) {
+          if (!(error instanceof ScheduleAlreadyRunning)) throw error;
+          await client.getHandle(scheduleId).update(() => schedule);
+        }
       } catch (error) {
-        if (!(error instanceof ScheduleAlreadyRunning)) throw error;
-        await client.getHandle(scheduleId).update(() => schedule);
+        if (!isRefused(error)) throw error;
+        // Tried again it would be refused again, and hold up every command. The watch sees to what is due.
+        log(`Temporal takes no Schedule for trigger ${triggerId}: ${String(error)}`);
       }
     },
 
@@ -69,6 +76,18 @@ export function triggerSchedules(parts: {
     },
   };
 }
+
+/** Whether Temporal finds fault with the Schedule itself. */
+function isRefused(error: unknown): boolean {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  const cause = error instanceof Error ? error.cause : undefined;
+  return code === INVALID_ARGUMENT || (cause !== undefined && isRefused(cause));
+}
+
+/** gRPC's. */
+const INVALID_ARGUMENT = 3;
+/** No Schedule of Temporal's has a later year. */
+const LAST_YEAR = 2100;
 
 /** When Temporal is to look. At every due time; on other days too, which finds nothing. */
 export function specOf(definition: TriggerDefinitionValue): ScheduleSpec {
@@ -84,7 +103,8 @@ export function specOf(definition: TriggerDefinitionValue): ScheduleSpec {
     return {
       calendars: [
         {
-          year: at.getUTCFullYear(),
+          // Without, it looks every year.
+          ...(at.getUTCFullYear() > LAST_YEAR ? {} : { year: at.getUTCFullYear() }),
           month: MONTHS[at.getUTCMonth()] ?? 'JANUARY',
           dayOfMonth: at.getUTCDate(),
           hour: at.getUTCHours(),

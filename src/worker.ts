@@ -40,11 +40,14 @@ const connection = await connectPatiently(() =>
 );
 const client = new WorkflowClient({ connection, namespace: config.temporal.namespace });
 const signals = workflowSignals({ client, taskQueue: WORKFLOW_TASK_QUEUE });
+const log = (text: string): void =>
+  void process.stderr.write(`${new Date().toISOString()} ${text}\n`);
 const { graceMs } = config.triggers;
 const presence = new Presence({ graceMs });
 const schedules = triggerSchedules({
   client: new ScheduleClient({ connection, namespace: config.temporal.namespace }),
   taskQueue: WORKFLOW_TASK_QUEUE,
+  log,
 });
 const worker = await Worker.create({
   connection,
@@ -68,8 +71,6 @@ const worker = await Worker.create({
 
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => shutdown());
 announceReady('worker');
-const log = (text: string): void =>
-  void process.stderr.write(`${new Date().toISOString()} ${text}\n`);
 const compactor = new Compactor({ store, windowMs: config.store.replayWindowMs, log });
 compactor.start();
 const reviver = new Reviver({

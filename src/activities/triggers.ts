@@ -443,6 +443,8 @@ function mustMakeSense({
       'invalid_request',
       `jitterMs is at most ${JITTER_LIMIT_MS}, and missed.limit ${RUN_ALL_LIMIT}.`,
     );
+  if ('everyMs' in schedule && jitterMs >= schedule.everyMs)
+    throw new HoldfastError('invalid_request', 'jitterMs is shorter than the interval.');
   if ((tableId === null) === (conversationId === null) || (newConversation && tableId === null))
     throw new HoldfastError(
       'invalid_request',

@@ -85,7 +85,7 @@ export const TRIGGER_GRACE_MS = 10_000;
 export const TRIGGER_LATE_MS = 60_000;
 /** How many a `run-all` without a limit runs. */
 export const RUN_ALL_DEFAULT = 10;
-/** The most that a `run-all` may ask for, and a backfill. */
+/** The most that a `run-all` may ask for, and a backfill; and that a `window` runs. */
 export const RUN_ALL_LIMIT = 1_000;
 /** Due times of a backfill that does not say. */
 export const BACKFILL_DEFAULT = 100;

@@ -14,6 +14,7 @@ import {
   COUNT_LIMIT,
   MISSED_WINDOW_MS,
   RUN_ALL_DEFAULT,
+  RUN_ALL_LIMIT,
   TRIGGER_LATE_MS,
 } from '../contracts/limits.ts';
 import { countDue, dueTimes, dueTimesBack, jitterOf, nextDue } from './due-times.ts';
@@ -206,9 +207,14 @@ class Judge {
       }
       case 'window': {
         const windowMs = missed.windowMs ?? MISSED_WINDOW_MS;
-        return agoMs <= windowMs
+        if (agoMs > windowMs)
+          return skip(`Not run: older than the window of ${inWords(windowMs)}.`);
+        // Nobody wants a day of an every-second trigger at once, whatever the window says.
+        return this.#isChosen(dueMs, RUN_ALL_LIMIT)
           ? run(`Run now: not older than ${inWords(windowMs)} (window).`)
-          : skip(`Not run: older than the window of ${inWords(windowMs)}.`);
+          : skip(
+              `Not run: of ${this.#countMissed()}, the latest ${RUN_ALL_LIMIT} are run at most.`,
+            );
       }
     }
   }

@@ -36,6 +36,9 @@ export const SESSION_IDLE_MS = 6_000;
  */
 export const SILENCE = { quietMs: 5_000, stalledMs: 12_000 };
 
+/** Shorter than most of what a fault takes away: so there are gaps, and the policies for what was missed in them are met. */
+export const TRIGGER_GRACE_MS = 3_000;
+
 /** Others share the disk: one whose own ballast goes may make room. */
 const LOOK_AT_DISK_MS = 20;
 
@@ -80,6 +83,7 @@ export class Stack {
       HOLDFAST_DISK_RESERVE_BYTES: String(this.#ballast.reserveBytes),
       HOLDFAST_QUIET_AFTER_MS: String(SILENCE.quietMs),
       HOLDFAST_STALLED_AFTER_MS: String(SILENCE.stalledMs),
+      HOLDFAST_TRIGGER_GRACE_MS: String(TRIGGER_GRACE_MS),
     };
   }
 

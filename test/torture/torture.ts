@@ -19,7 +19,7 @@ import {
   tableWorkflowId,
   triggerStream,
 } from '../../src/contracts/ids.ts';
-import { TRIGGER_GRACE_MS, TRIGGER_LATE_MS } from '../../src/contracts/limits.ts';
+import { TRIGGER_LATE_MS } from '../../src/contracts/limits.ts';
 import { findTemporalBinary } from '../support/temporal-server.ts';
 import { Actor, isSettled, type Recorder } from './actor.ts';
 import { gatherConversation, gatherHistories, gatherTable, gatherTrigger } from './audit.ts';
@@ -39,7 +39,7 @@ import {
   violationText,
 } from './report.ts';
 import { SpoolKeeper } from './spools.ts';
-import { SESSION_IDLE_MS, SILENCE, Stack } from './stack.ts';
+import { SESSION_IDLE_MS, SILENCE, Stack, TRIGGER_GRACE_MS } from './stack.ts';
 import { TriggerActor } from './trigger-actor.ts';
 import { isHeld, type Live, type LiveTrigger, Watcher } from './watcher.ts';
 

@@ -62,7 +62,7 @@ export function planOf(
     ...(random.chance(0.15) ? { endAt: stamp(nowMs + random.between(20_000, 50_000)) } : {}),
     missed: missedOf(random, MISSED[turn % MISSED.length] ?? 'skip'),
     whenBusy: WHEN_BUSY[turn % WHEN_BUSY.length] ?? 'skip',
-    paused: random.chance(0.1),
+    paused: random.chance(0.05),
   };
 }
 
