@@ -138,7 +138,7 @@ const REFUSED: readonly { pattern: RegExp; words: string }[] = [
   { pattern: /#/, words: '# (the n-th weekday of a month) is not supported.' },
   { pattern: /^(?:\d*W|LW)$/i, words: 'W (the working day nearest to a date) is not supported.' },
   {
-    pattern: /^(?:\d*|[A-Z]{3})L$|^L-/i,
+    pattern: /^(?:\d*|[A-Z]{3})L$/i,
     words: 'L (the last day, or the last such weekday, of a month) is not supported.',
   },
 ];

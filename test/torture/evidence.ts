@@ -306,8 +306,11 @@ export type Evidence = {
   healing: { settledAfterMs: number | null; limitMs: number; stuck: readonly string[] };
   /** Limits of the silence clock, and how late a limit may be noticed on this machine. */
   silence: { quietMs: number; stalledMs: number; lateMs: number };
-  /** What is decided later is not in time; what is decided later than that was missed. */
-  fires: { graceMs: number; lateMs: number };
+  /**
+   * What is decided after the grace is not in time, and what is decided after `lateMs` was missed. `lookMs`: what was due so long
+   * before the end is decided, on this machine.
+   */
+  fires: { graceMs: number; lateMs: number; lookMs: number };
   use: readonly RoleUse[];
   spoolFolders: { left: number; limit: number };
   signals: readonly SignalEvidence[];

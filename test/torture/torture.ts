@@ -74,6 +74,8 @@ const GIVE_UP_AFTER_MS = 150_000;
 const SETTLED_FOR_MS = 2_000;
 /** A silent turn is ended so soon after its limit, its provider's way to its end apart. */
 const STALLED_LATE_MS = 5_000;
+/** What is due is decided so soon, when nothing is broken any more. */
+const LOOKED_WITHIN_MS = 10_000;
 /** P1: a process may live so long after its turn's end. Source: design.md section 12. */
 const GONE_WITHIN_MS = 10_000;
 /** Of some thousand short workflows, those whose histories are replayed. */
@@ -386,7 +388,11 @@ class Run {
       strangersGone: stack.strangersGone(),
       healing,
       silence: { ...SILENCE, lateMs: Math.round(STALLED_LATE_MS * crowded()) },
-      fires: { graceMs: TRIGGER_GRACE_MS, lateMs: TRIGGER_LATE_MS },
+      fires: {
+        graceMs: TRIGGER_GRACE_MS,
+        lateMs: TRIGGER_LATE_MS,
+        lookMs: Math.round(LOOKED_WITHIN_MS * crowded()),
+      },
       use: [...this.#use.values()],
       spoolFolders: { left: stack.spoolNames().length, limit: SPOOLS_LEFT },
       signals,

@@ -9,12 +9,11 @@
  *  4 What it sent, and what is read of it: ledger-rules.ts.
  */
 import type { Event, TriggerDefinitionValue } from '../../src/contracts/events.ts';
-import { triggerStream } from '../../src/contracts/ids.ts';
 import { CLOCK_SLACK_MS, type Court, firstDifference, type Known } from './court.ts';
 import { judgedDueTimes, judgedNextDue } from './due-judge.ts';
 import type { Evidence, TriggerAct } from './evidence.ts';
 import { checkLedger, checkReading, checkRequests } from './ledger-rules.ts';
-import { checkClient, checkLog, checkRereads } from './stream-rules.ts';
+import { checkLog, checkRereads } from './stream-rules.ts';
 import {
   type Decided,
   type Fate,
@@ -79,9 +78,6 @@ export function checkTriggers(court: Court, all: readonly Known[], evidence: Evi
     const { stream } = trigger;
     checkLog(court, stream);
     checkRereads(court, stream);
-    for (const client of evidence.clients)
-      if (client.stream === triggerStream(trigger.evidence.triggerId))
-        checkClient(court, stream, client, () => undefined);
     new Life(court, trigger, evidence, fates).run();
     checkOutcomes(court, trigger, evidence, all);
     checkLedger(court, trigger, fates);
@@ -391,8 +387,8 @@ class Life {
     const rule = this.#rule;
     if (rule === null || this.#removedSeq !== null) return;
     const { gatheredAtMs } = this.#trigger.evidence;
-    const { graceMs } = this.#evidence.fires;
-    const last = gatheredAtMs - graceMs - rule.definition.jitterMs;
+    const { lookMs } = this.#evidence.fires;
+    const last = gatheredAtMs - lookMs - rule.definition.jitterMs;
     const missing = judgedDueTimes(rule.definition, this.#decidedUntilMs, last);
     this.#expect(
       missing.length === 0,
