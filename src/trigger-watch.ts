@@ -18,6 +18,12 @@ const UNSENT_MS = 5_000;
 /** Between two comparisons of all Schedules with all triggers. */
 const COMPARE_EVERY_MS = 300_000;
 const PAGE = 200;
+/** Each may have half a megabyte of prompt. */
+const COMPARE_PAGE = 20;
+/** Asked for a look, a trigger has so much time for it. */
+const ASKED_AGAIN_MS = 8_000;
+/** Without a receipt for so long, a message was lost with Temporal's database, or will be recognised. */
+const LOST_MS = 60_000;
 
 export interface TriggerSignals {
   /** Asks for a look. Resolves when that is durable. */
@@ -25,7 +31,10 @@ export interface TriggerSignals {
 }
 
 export class TriggerWatch {
-  readonly #store: Pick<Store, 'overdueTriggers' | 'triggers' | 'trigger' | 'undelivered'>;
+  readonly #store: Pick<
+    Store,
+    'overdueTriggers' | 'triggers' | 'trigger' | 'forgetDelivery' | 'undelivered'
+  >;
   readonly #signals: TriggerSignals;
   readonly #schedules: TriggerSchedules;
   readonly #presence: Presence;
@@ -36,11 +45,17 @@ export class TriggerWatch {
   /** Since when the engine was there at the last comparison. */
   #comparedFor: number | null = null;
   #comparedAtMs = -Infinity;
+  #comparing: Promise<void> | null = null;
+  /** When a look was asked for last, by trigger. */
+  readonly #askedMs = new Map<string, number>();
   #timer: NodeJS.Timeout | null = null;
   #stopped = false;
 
   constructor(parts: {
-    store: Pick<Store, 'overdueTriggers' | 'triggers' | 'trigger' | 'undelivered'>;
+    store: Pick<
+      Store,
+      'overdueTriggers' | 'triggers' | 'trigger' | 'forgetDelivery' | 'undelivered'
+    >;
     signals: TriggerSignals;
     schedules: TriggerSchedules;
     presence: Presence;
@@ -75,6 +90,11 @@ export class TriggerWatch {
     if (this.#timer !== null) clearTimeout(this.#timer);
   }
 
+  /** Resolves when no comparison is under way. */
+  async idle(): Promise<void> {
+    await this.#comparing;
+  }
+
   /** One look; the ids of the triggers that a look was asked for. */
   async look(): Promise<string[]> {
     await this.#ping();
@@ -86,9 +106,17 @@ export class TriggerWatch {
       this.#comparedFor !== presentSinceMs ||
       Math.abs(nowMs - this.#comparedAtMs) > COMPARE_EVERY_MS
     ) {
-      await this.compare();
       this.#comparedFor = presentSinceMs;
       this.#comparedAtMs = nowMs;
+      // Not waited for: with many triggers it takes minutes, and something is due meanwhile.
+      this.#comparing ??= this.compare()
+        .catch((error: unknown) => {
+          this.#comparedFor = null;
+          this.#log(`Schedules were not compared with their triggers: ${String(error)}`);
+        })
+        .finally(() => {
+          this.#comparing = null;
+        });
     }
     return asked;
   }
@@ -107,11 +135,24 @@ export class TriggerWatch {
       });
       for (const triggerId of page) {
         if (this.#stopped) return asked;
-        if (await this.#waitsForItsJitter(triggerId, { dueBefore, decidedBefore })) continue;
-        await this.#signals.lookAtTrigger(triggerId);
+        // Many are due at once: a second word for each would only make it slower.
+        if (nowMs - (this.#askedMs.get(triggerId) ?? -Infinity) < ASKED_AGAIN_MS) continue;
+        try {
+          if (await this.#waitsForItsJitter(triggerId, { dueBefore, decidedBefore })) continue;
+          await this.#signals.lookAtTrigger(triggerId);
+        } catch (error) {
+          // Those behind it are not to wait for what is the matter with one.
+          this.#log(`trigger ${triggerId} was not looked at: ${String(error)}`);
+          continue;
+        }
+        this.#askedMs.set(triggerId, nowMs);
         asked.push(triggerId);
       }
-      if (page.length < PAGE) return asked;
+      if (page.length < PAGE) {
+        for (const [id, atMs] of this.#askedMs)
+          if (Math.abs(nowMs - atMs) >= ASKED_AGAIN_MS) this.#askedMs.delete(id);
+        return asked;
+      }
       after = page.at(-1) ?? '';
     }
   }
@@ -132,13 +173,15 @@ export class TriggerWatch {
 
   /** Makes what is missing among the Schedules, changes what is of another rule, removes what no trigger stands behind. */
   async compare(): Promise<void> {
+    // What was sent to a Temporal that has lost it since: under its requestId it is one message, however often it is sent.
+    await this.#store.forgetDelivery(new Date(this.#clock() - LOST_MS).toISOString());
     const rules = await this.#schedules.rules();
     for (let cursor: string | null = null; ;) {
       const page = await this.#store.triggers({
         tableId: null,
         conversationId: null,
         cursor,
-        limit: PAGE,
+        limit: COMPARE_PAGE,
       });
       for (const trigger of page.items) {
         if (this.#stopped) return;

@@ -96,6 +96,7 @@ const triggerWatch = new TriggerWatch({
 triggerWatch.start();
 await worker.run();
 triggerWatch.stop();
+await triggerWatch.idle();
 reviver.stop();
 compactor.stop();
 await store.close();

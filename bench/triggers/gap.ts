@@ -14,9 +14,9 @@ const DAY_MS = 86_400_000;
 const SECOND_MS = 1_000;
 const ROUNDS = 3;
 /** Conversations that are sent to meanwhile, one message after the other in each. */
-const SENDERS = 6;
-/** Between a turn's end and the next send. */
-const REST_MS = 20;
+const SENDERS = 10;
+/** Between a turn's end and the next send: a conversation that continues as new has done so by then. */
+const REST_MS = 250;
 /** Sends without a gap, before each. */
 const ALONE_MS = 10_000;
 const PATIENCE_MS = 120_000;
@@ -49,12 +49,12 @@ export async function measureGap({
   }
   const ms = median(rounds.map((round) => round.ms));
   const block = median(rounds.map(({ blocks }) => blocks.worker));
-  const of = (side: 'alone' | 'beside', what: 'accepted' | 'ended', q: number): number =>
+  const of = (side: 'alone' | 'beside', what: 'started' | 'ended', q: number): number =>
     quantile(
       rounds.flatMap((round) => round[side].map((each) => each[what])),
       q,
     );
-  const p99 = (side: 'alone' | 'beside'): number => of(side, 'accepted', 0.99);
+  const p99 = (side: 'alone' | 'beside'): number => of(side, 'started', 0.99);
   const more = p99('beside') - p99('alone');
   return [
     {
@@ -78,13 +78,13 @@ export async function measureGap({
       ).join('; '),
     },
     {
-      name: `send → \`chat.accepted\` in ${SENDERS} other conversations meanwhile (floor: without it), p99`,
+      name: `send → \`chat.started\` in ${SENDERS} other conversations meanwhile (floor: without it), p99`,
       unit: 'ms',
       product: p99('beside'),
       floor: p99('alone'),
       goal: `≤ ${MORE_LIMIT_MS} ms more (is ${more.toFixed(0)})`,
       met: more <= MORE_LIMIT_MS,
-      note: `p50 ${of('beside', 'accepted', 0.5).toFixed(0)} against ${of('alone', 'accepted', 0.5).toFixed(0)} ms; to the end of its turn p50 ${of('beside', 'ended', 0.5).toFixed(0)} against ${of('alone', 'ended', 0.5).toFixed(0)}, p99 ${of('beside', 'ended', 0.99).toFixed(0)} against ${of('alone', 'ended', 0.99).toFixed(0)} ms. ${rounds.flatMap(({ beside }) => beside).length} sends against ${rounds.flatMap(({ alone }) => alone).length}`,
+      note: `p50 ${of('beside', 'started', 0.5).toFixed(0)} against ${of('alone', 'started', 0.5).toFixed(0)} ms; to the end of its turn p50 ${of('beside', 'ended', 0.5).toFixed(0)} against ${of('alone', 'ended', 0.5).toFixed(0)}, p99 ${of('beside', 'ended', 0.99).toFixed(0)} against ${of('alone', 'ended', 0.99).toFixed(0)} ms. ${rounds.flatMap(({ beside }) => beside).length} sends against ${rounds.flatMap(({ alone }) => alone).length}`,
     },
   ];
 }
@@ -128,8 +128,8 @@ async function until(look: () => Promise<boolean>): Promise<void> {
   }
 }
 
-/** `accepted`, `ended`: milliseconds after the send. */
-type Sent = { at: number; accepted: number; ended: number };
+/** `started`, `ended`: its turn, in milliseconds after the send. (That it is accepted says Temporal, and no worker is asked.) */
+type Sent = { at: number; started: number; ended: number };
 
 /** Conversations that are never at rest. */
 class Senders {
@@ -172,8 +172,8 @@ class Senders {
       const requestId = randomUUID();
       const next = (matches: (frame: Frame) => boolean): Promise<Frame> =>
         this.#client.next(matches);
-      const accepted = next(
-        (frame) => frame.type === 'chat.accepted' && frame.requestId === requestId,
+      const started = next(
+        (frame) => frame.type === 'chat.started' && frame.requestId === requestId,
       );
       const end = next((frame) => isEnd(frame, requestId));
       const idle = next((frame) => isIdle(frame, conversationId));
@@ -181,8 +181,8 @@ class Senders {
       this.#underWay.add(at);
       const payload = { content: '#script\nwords 1' };
       this.#client.send({ type: 'chat.send', conversationId, requestId, payload });
-      const acceptedAt = (await accepted).seenAt;
-      this.#sent.push({ at, accepted: acceptedAt - at, ended: (await end).seenAt - at });
+      const startedAt = (await started).seenAt;
+      this.#sent.push({ at, started: startedAt - at, ended: (await end).seenAt - at });
       this.#underWay.delete(at);
       await idle;
       await pause(REST_MS);

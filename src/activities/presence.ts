@@ -24,9 +24,9 @@ export class Presence {
   /** To be called whenever Temporal has just answered. Since when it has done so without a break, in milliseconds since 1970. */
   seen(): number {
     const nowMs = this.#clock();
-    // A clock that was set back has no absence in it: what was due up to then has been decided.
-    if (nowMs - this.#seenMs > this.#graceMs) this.#sinceMs = nowMs;
+    // A clock that was set back has no absence in it, but what was noted by it is worth nothing.
+    if (nowMs - this.#seenMs > this.#graceMs || nowMs < this.#sinceMs) this.#sinceMs = nowMs;
     this.#seenMs = nowMs;
-    return Math.min(this.#sinceMs, nowMs);
+    return this.#sinceMs;
   }
 }

@@ -29,6 +29,7 @@ import {
   decideManual,
   type Gap,
   ruleAfter,
+  shortestDistance,
   type TriggerTarget,
 } from '../domain/trigger-policy.ts';
 import type { AppendRequest, Store, TriggerRow, Undelivered } from '../store/port.ts';
@@ -99,16 +100,16 @@ export function createTriggerActivities(parts: {
   }
 
   /**
-   * Decides all that is due by now; how long until all that was due by `dueByMs` can be. `settle`: to the last, and
-   * `decidedUntil` is now; answers the trigger as it is then.
+   * Decides all that is due by now; how long until all that was due by `dueByMs` can be. `settleMs`: all up to then, and
+   * `decidedUntil` is that, or later where it was; answers the trigger as it is then.
    */
   async function decide({
     triggerId,
-    settle,
+    settleMs,
     dueByMs,
   }: {
     triggerId: string;
-    settle: boolean;
+    settleMs?: number;
     dueByMs?: number;
   }): Promise<{ waitMs: number | null; trigger: TriggerRow | null }> {
     // What is decided is sent before more is: this may be a repeat, which the process makes by itself while Temporal is away,
@@ -131,7 +132,7 @@ export function createTriggerActivities(parts: {
         ids,
         limit: DECISIONS_AT_ONCE,
         gap,
-        settle,
+        settleMs,
         dueByMs,
       });
       ({ gap } = look);
@@ -144,7 +145,7 @@ export function createTriggerActivities(parts: {
       });
       if (recorded && !more) return { waitMs, trigger: await store.trigger(triggerId) };
       // A local activity has its limit; the Workflow asks again at once.
-      if (recorded && !settle && clock() > untilMs) return { waitMs: 0, trigger };
+      if (recorded && settleMs === undefined && clock() > untilMs) return { waitMs: 0, trigger };
     }
   }
 
@@ -208,11 +209,12 @@ export function createTriggerActivities(parts: {
 
   async function create(
     triggerId: string,
-    { definition }: CreateTriggerSignalValue,
+    { definition, acceptedAt }: CreateTriggerSignalValue,
   ): Promise<void> {
     mustMakeSense(definition);
-    const nowMs = clock();
-    const next = nextDue(definition, nowMs);
+    // From when it was accepted: what is due before a worker takes it up is due.
+    const fromMs = acceptedMs(acceptedAt);
+    const next = nextDue(definition, fromMs);
     await store.append({
       stream: triggerStream(triggerId),
       key: appendKey.created(),
@@ -223,7 +225,7 @@ export function createTriggerActivities(parts: {
             triggerId,
             rule: 'r1',
             definition,
-            decidedUntil: stamp(nowMs),
+            decidedUntil: stamp(fromMs),
             nextDueAt: next === null ? null : stamp(next),
           },
         },
@@ -232,13 +234,20 @@ export function createTriggerActivities(parts: {
     await syncSchedule(triggerId);
   }
 
-  /** Up to now by the old rule, from now on by the new one. */
+  /** When a command was accepted; now, where nobody says. A clock that is ahead of ours counts no further. */
+  function acceptedMs(acceptedAt: string | undefined): number {
+    const nowMs = clock();
+    return acceptedAt === undefined ? nowMs : Math.min(Date.parse(acceptedAt), nowMs);
+  }
+
+  /** Up to its acceptance by the old rule, from then on by the new one; or from where the old one has been decided to. */
   async function change(
     triggerId: string,
-    { commandId, change: changed }: ChangeTriggerSignalValue,
+    { commandId, change: changed, acceptedAt }: ChangeTriggerSignalValue,
   ): Promise<void> {
+    const settleMs = acceptedMs(acceptedAt);
     for (;;) {
-      const { trigger } = await decide({ triggerId, settle: true });
+      const { trigger } = await decide({ triggerId, settleMs });
       if (trigger === null || trigger.removedAt !== null) throw noTrigger(triggerId);
       const definition = { ...trigger.definition, ...changed };
       mustMakeSense(definition);
@@ -267,9 +276,13 @@ export function createTriggerActivities(parts: {
     await syncSchedule(triggerId);
   }
 
-  async function remove(triggerId: string, { commandId }: RemoveTriggerSignalValue): Promise<void> {
+  async function remove(
+    triggerId: string,
+    { commandId, acceptedAt }: RemoveTriggerSignalValue,
+  ): Promise<void> {
+    const settleMs = acceptedMs(acceptedAt);
     for (;;) {
-      const { trigger } = await decide({ triggerId, settle: true });
+      const { trigger } = await decide({ triggerId, settleMs });
       if (trigger === null || trigger.removedAt !== null) break;
       const recorded = await record({
         stream: triggerStream(triggerId),
@@ -315,7 +328,7 @@ export function createTriggerActivities(parts: {
     { commandId, from, to }: BackfillSignalValue,
   ): Promise<void> {
     // Up to now first: a due time that nobody has decided yet is none of a backfill's.
-    await decide({ triggerId, settle: false });
+    await decide({ triggerId });
     const trigger = await mustBeThere(triggerId);
     mustBeFew(trigger.definition, from, to);
     const fires = decideBackfill({
@@ -402,7 +415,6 @@ export function createTriggerActivities(parts: {
       return inTurn.run(triggerId, async () => {
         const { waitMs, trigger } = await decide({
           triggerId,
-          settle: false,
           ...(dueByMs === undefined ? {} : { dueByMs }),
         });
         const { more } = await deliver(triggerId);
@@ -436,15 +448,22 @@ function mustMakeSense({
   newConversation,
   jitterMs,
   missed,
+  startAt,
+  endAt,
 }: TriggerDefinitionValue): void {
   checkSchedule(schedule);
+  if (startAt !== null && endAt !== null && startAt >= endAt)
+    throw new HoldfastError('invalid_request', 'endAt lies after startAt.');
   if (jitterMs > JITTER_LIMIT_MS || (missed.limit ?? 0) > RUN_ALL_LIMIT)
     throw new HoldfastError(
       'invalid_request',
       `jitterMs is at most ${JITTER_LIMIT_MS}, and missed.limit ${RUN_ALL_LIMIT}.`,
     );
-  if ('everyMs' in schedule && jitterMs >= schedule.everyMs)
-    throw new HoldfastError('invalid_request', 'jitterMs is shorter than the interval.');
+  if (jitterMs > 0 && jitterMs >= shortestDistance(schedule))
+    throw new HoldfastError(
+      'invalid_request',
+      'jitterMs is shorter than the time between two due times.',
+    );
   if ((tableId === null) === (conversationId === null) || (newConversation && tableId === null))
     throw new HoldfastError(
       'invalid_request',

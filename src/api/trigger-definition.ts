@@ -17,6 +17,7 @@ import type {
   PatchTriggerBodyValue,
 } from '../contracts/triggers.ts';
 import { atMoment, checkSchedule, nextDue } from '../domain/due-times.ts';
+import { shortestDistance } from '../domain/trigger-policy.ts';
 import { mustBePrompt } from './conversations.ts';
 import { invalidRequest } from './problem.ts';
 
@@ -201,10 +202,11 @@ function mustMakeSense({
     );
   if (jitterMs > JITTER_LIMIT_MS)
     throw wrong('/jitterMs', `jitterMs must be at most ${JITTER_LIMIT_MS}; it is ${jitterMs}.`);
-  if ('everyMs' in schedule && jitterMs >= schedule.everyMs)
+  const shortestMs = jitterMs === 0 ? Infinity : shortestDistance(schedule);
+  if (jitterMs >= shortestMs)
     throw wrong(
       '/jitterMs',
-      `jitterMs must be less than the interval, everyMs ${schedule.everyMs}; it is ${jitterMs}.`,
+      `jitterMs must be less than the shortest time between two due times, ${shortestMs} ms; it is ${jitterMs}.`,
     );
   if (startAt !== null && endAt !== null && endAt <= startAt)
     throw wrong('/endAt', `endAt must come after startAt; ${endAt} is not after ${startAt}.`);

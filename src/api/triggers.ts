@@ -49,6 +49,8 @@ const COUNT_SPAN_MS = 366 * 86_400_000;
 /** Triggers that are read before others get their turn; a prompt may have half a megabyte. */
 const READ_AT_ONCE = 10;
 /** A page of triggers ends when their prompts have so many characters together. */
+/** A change with a longer prompt goes alone. */
+const LARGE_CHARACTERS = 32 * 1024;
 const PAGE_CHARACTERS = 4 * 1024 * 1024;
 /** How far back a repeated command is looked for, in events and at a time. */
 const REPEAT_EVENTS = 2_000;
@@ -57,6 +59,8 @@ const REPEAT_PAGE = 25;
 export class Triggers {
   readonly #parts: ServiceParts;
   readonly #store: Store;
+  /** Triggers of which a large change is on its way. */
+  readonly #large = new Set<string>();
 
   constructor(parts: ServiceParts) {
     this.#parts = parts;
@@ -110,6 +114,7 @@ export class Triggers {
     const { feed, commands, gate } = this.#parts;
     const existing = await this.#store.trigger(triggerId);
     if (existing !== null) return this.#viewOf(notRemoved(existing));
+    const acceptedAt = new Date().toISOString();
     const definition = newDefinition(body, Date.now());
     await this.#mustBeThere(definition);
     gate.mustHaveRoom();
@@ -126,7 +131,7 @@ export class Triggers {
         gate.carry(() =>
           commands.signalTrigger({
             triggerId,
-            signal: { name: 'create', argument: { definition } },
+            signal: { name: 'create', argument: { definition, acceptedAt } },
           }),
         ),
       wakes: () => true,
@@ -139,6 +144,22 @@ export class Triggers {
   }
 
   /**
+   * One large prompt at a time for each trigger: a history bears some fifty of them between two looks of its Workflow. Answers
+   * what is to be called when it is done.
+   */
+  #enterIfLarge(triggerId: string, content: string | undefined): () => void {
+    if (content === undefined || content.length < LARGE_CHARACTERS) return () => undefined;
+    if (this.#large.has(triggerId))
+      throw new HoldfastError(
+        'rate_limited',
+        'Another large change of this trigger is on its way; try again when it is done.',
+        { accepted: false },
+      );
+    this.#large.add(triggerId);
+    return () => void this.#large.delete(triggerId);
+  }
+
+  /**
    * Changes a trigger. Null: durable, and not recorded in time.
    *
    * Throws: `not_found`, `invalid_request`, `payload_too_large`, `storage_full`, `rate_limited`, `temporal_unavailable`.
@@ -148,8 +169,10 @@ export class Triggers {
     wait: Wait,
   ): Promise<TriggerViewValue | null> {
     const { commands, gate } = this.#parts;
+    const acceptedAt = new Date().toISOString();
     const { definition } = await this.#present(triggerId);
     const change = changedDefinition(body, definition, Date.now());
+    const leave = this.#enterIfLarge(triggerId, change.content);
     return beginCommand({
       ...this.#parts,
       stream: triggerStream(triggerId),
@@ -160,11 +183,11 @@ export class Triggers {
       signal: (commandId) =>
         commands.signalTrigger({
           triggerId,
-          signal: { name: 'change', argument: { commandId, change } },
+          signal: { name: 'change', argument: { commandId, change, acceptedAt } },
         }),
       answer: () => this.view(triggerId),
       wait,
-    }).answer;
+    }).answer.finally(leave);
   }
 
   /**
@@ -178,7 +201,7 @@ export class Triggers {
       (await this.#known(triggerId)).removedAt === null ? null : { triggerId, removed: true };
     const removed = await look();
     if (removed !== null) return removed;
-    const argument = { commandId: randomUUID() };
+    const argument = { commandId: randomUUID(), acceptedAt: new Date().toISOString() };
     return waitUntil({
       feed,
       stream: triggerStream(triggerId),

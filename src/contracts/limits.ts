@@ -75,6 +75,8 @@ export const HISTORY_EVENTS_LIMIT = 250;
 export const HISTORY_EVENTS_LIMIT_BEFORE = 600;
 /** Past this a conversation continues as new in mid-turn too: a history ends at 50 MiB, and one Signal may bring a MiB. */
 export const HISTORY_LIMIT_BYTES = 8 * 1024 * 1024;
+/** The same for a fire that no other one of its trigger has followed. */
+export const TRIGGER_LATEST_MS = 600_000;
 /** Shortest interval of a trigger; Temporal's Schedules know whole seconds. */
 export const TRIGGER_INTERVAL_MS = 1_000;
 /** An interval is a multiple of this: Temporal is then told at most ten intervals for it. */

@@ -147,13 +147,21 @@ export const RemovedTriggerAnswer = Type.Object({ triggerId: Id, removed: Type.L
 
 /** What a trigger's Workflow begins with: its Schedule starts one for each fire, a command one that carries it out. */
 export const TriggerInput = Type.Object({ triggerId: Id });
-export const CreateTriggerSignal = Type.Object({ definition: TriggerDefinition });
+/** `acceptedAt` of a command: when the gateway took it; from then on it holds. Absent: from when it is carried out. */
+export const CreateTriggerSignal = Type.Object({
+  definition: TriggerDefinition,
+  acceptedAt: Type.Optional(Timestamp),
+});
 /** The members that change; the activity fills in the others from what is stored then. */
 export const ChangeTriggerSignal = Type.Object({
   commandId: Id,
+  acceptedAt: Type.Optional(Timestamp),
   change: Type.Partial(Type.Omit(TriggerDefinition, ['tableId', 'conversationId'] as const)),
 });
-export const RemoveTriggerSignal = Type.Object({ commandId: Id });
+export const RemoveTriggerSignal = Type.Object({
+  commandId: Id,
+  acceptedAt: Type.Optional(Timestamp),
+});
 export const FireTriggerSignal = Type.Object({ commandId: Id, requestId: Id });
 export const BackfillSignal = Type.Object({ commandId: Id, from: Timestamp, to: Timestamp });
 

@@ -16,6 +16,7 @@ import {
   RUN_ALL_DEFAULT,
   RUN_ALL_LIMIT,
   TRIGGER_LATE_MS,
+  TRIGGER_LATEST_MS,
 } from '../contracts/limits.ts';
 import { countDue, dueTimes, dueTimesBack, jitterOf, nextDue } from './due-times.ts';
 
@@ -66,24 +67,29 @@ export type LookRequest = {
   limit: number;
   /** Found by an earlier part of the same look. */
   gap?: Gap | undefined;
-  /** Before an edit: everything up to now, at once, and `decidedUntil` moves there though nothing was due. */
-  settle?: boolean;
+  /**
+   * Before an edit: everything up to then (not later than now), at once, and `decidedUntil` moves there though nothing was due.
+   */
+  settleMs?: number | undefined;
   /** Not later than now: what is due after it is not waited for. Now, when it is left out. */
   dueByMs?: number | undefined;
 };
 
 /** Decides what is due by now and has not been decided. */
 export function decideDue(request: LookRequest): Look & { gap: Gap | undefined } {
-  const { trigger, nowMs, graceMs, presentSinceMs, limit, settle = false } = request;
+  const { trigger, nowMs, graceMs, presentSinceMs, limit, settleMs } = request;
   const { dueByMs = nowMs } = request;
   const { definition, triggerId } = trigger;
   const fromMs = Date.parse(trigger.decidedUntil);
-  const delayOf = (dueMs: number): number =>
-    settle ? 0 : jitterOf(triggerId, dueMs, definition.jitterMs);
+  const delayOf = (dueMs: number): number => {
+    const delayMs = jitterOf(triggerId, dueMs, definition.jitterMs);
+    return settleMs === undefined ? delayMs : Math.min(delayMs, nowMs - dueMs);
+  };
+  const endMs = Math.min(settleMs ?? nowMs, nowMs);
   const ripe: number[] = [];
   let waitsFromMs: number | null = null;
   let more = false;
-  for (const dueMs of dueTimes(definition, fromMs, nowMs)) {
+  for (const dueMs of dueTimes(definition, fromMs, endMs)) {
     if (ripe.length === limit) {
       more = true;
       break;
@@ -105,12 +111,15 @@ export function decideDue(request: LookRequest): Look & { gap: Gap | undefined }
   let { gap } = request;
   if (first !== undefined && gap === undefined) {
     const actMs = first + delayOf(first);
-    if (actMs < presentSinceMs && nowMs - actMs > graceMs) gap = { untilMs: presentSinceMs };
+    if (presentSinceMs - actMs > graceMs) gap = { untilMs: presentSinceMs };
   }
-  if (last === undefined && !settle) return { decision: null, waitMs, gap };
-  const untilMs = last !== undefined && (more || waitsFromMs !== null) ? last : nowMs;
+  if (last === undefined && settleMs === undefined) return { decision: null, waitMs, gap };
+  const untilMs = last !== undefined && (more || waitsFromMs !== null) ? last : endMs;
   const missedUntilMs = Math.max(gap?.untilMs ?? 0, nowMs - Math.max(TRIGGER_LATE_MS, graceMs));
-  const judge = new Judge({ request, fromMs, missedUntilMs, gap, delayOf });
+  // The only one of its kind, a daily one say, is worth being late: nothing that came after it has taken its place.
+  const latestMs =
+    !more && last !== undefined && nowMs - last - delayOf(last) <= TRIGGER_LATEST_MS ? last : null;
+  const judge = new Judge({ request, fromMs, missedUntilMs, gap, delayOf, latestMs });
   const next = nextDue(definition, untilMs);
   return {
     decision: {
@@ -133,6 +142,7 @@ class Judge {
   readonly #gap: Gap | undefined;
   readonly #delayOf: (dueMs: number) => number;
   readonly #sender: Sender;
+  readonly #latestMs: number | null;
   #chosen: ReadonlySet<number> | null = null;
   #missedCount: number | null = null;
 
@@ -142,7 +152,9 @@ class Judge {
     missedUntilMs: number;
     gap: Gap | undefined;
     delayOf: (dueMs: number) => number;
+    latestMs: number | null;
   }) {
+    this.#latestMs = parts.latestMs;
     this.#request = parts.request;
     this.#fromMs = parts.fromMs;
     this.#missedUntilMs = parts.missedUntilMs;
@@ -172,7 +184,9 @@ class Judge {
   }
 
   #isMissed(dueMs: number): boolean {
-    return dueMs + this.#delayOf(dueMs) < this.#missedUntilMs;
+    const actMs = dueMs + this.#delayOf(dueMs);
+    if (this.#gap !== undefined && actMs < this.#gap.untilMs) return true;
+    return actMs < this.#missedUntilMs && dueMs !== this.#latestMs;
   }
 
   #byPolicy(
@@ -249,6 +263,7 @@ class Sender {
   readonly #whenBusy: TriggerDefinitionValue['whenBusy'];
   #made: string | null = null;
   #interrupted = false;
+  #sent = false;
 
   constructor(request: { trigger: DecidedTrigger; target: TriggerTarget; ids: Ids }) {
     this.#target = request.target;
@@ -271,13 +286,14 @@ class Sender {
         reason: 'not_found',
         words: `${words} There is no ${target.what} any more.`,
       };
-    if (target.busy && this.#whenBusy === 'skip')
+    if ((target.busy || this.#sent) && this.#whenBusy === 'skip')
       return {
         ...row,
         outcome: 'skipped',
         reason: 'busy',
         words: `${words} Not run: its conversation was busy, and whenBusy is skip.`,
       };
+    this.#sent = true;
     const { conversationId, whenBusy } = { conversationId: this.#conversation(), ...this.#busy() };
     return { ...row, outcome, words, requestId, conversationId, whenBusy };
   }
@@ -343,6 +359,31 @@ export function decideBackfill(request: {
       ),
     );
 }
+
+/** Due times that are looked at to find how close two of them may lie. */
+const DISTANCES = 200;
+
+/**
+ * The shortest time between two due times, in milliseconds; Infinity for a one-shot. A jitter is shorter than that, or due times
+ * would wait for each other.
+ */
+export function shortestDistance(schedule: TriggerDefinitionValue['schedule']): number {
+  if ('at' in schedule) return Infinity;
+  if ('everyMs' in schedule) return schedule.everyMs;
+  let shortestMs = Infinity;
+  let beforeMs = -Infinity;
+  let seen = 0;
+  for (const dueMs of dueTimes({ schedule, startAt: null, endAt: null }, FAR_MS, Infinity)) {
+    shortestMs = Math.min(shortestMs, dueMs - beforeMs);
+    beforeMs = dueMs;
+    seen += 1;
+    if (seen > DISTANCES) break;
+  }
+  return shortestMs;
+}
+
+/** Any beginning will do. */
+const FAR_MS = Date.UTC(2025, 0, 1);
 
 /** The name of the rule after `rule`. */
 export function ruleAfter(rule: string): string {

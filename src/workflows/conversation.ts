@@ -34,7 +34,7 @@ import {
   HISTORY_LIMIT_BYTES,
   TURN_ACTIVITY_LIMIT_MS,
 } from '../contracts/limits.ts';
-import { CLAIM_TASK_QUEUE, hostTaskQueue } from '../contracts/names.ts';
+import { CLAIM_TASK_QUEUE, hostTaskQueue, SIGNAL } from '../contracts/names.ts';
 import type {
   ConversationInputValue,
   ResolveApprovalSignalValue,
@@ -64,6 +64,7 @@ import {
   startable,
 } from '../domain/conversation.ts';
 import { promptMessageId, turnIdOf } from '../domain/turn-ids.ts';
+import { takeInOrderOfArrival } from './arrival-order.ts';
 import {
   cancelSignal,
   holdQueueSignal,
@@ -161,6 +162,7 @@ class ConversationRun {
       ...carried,
     };
     // Before any await: a signal that came with the start must find its handler.
+    takeInOrderOfArrival((name, value) => this.#takeByName(name, value));
     setHandler(sendSignal, (value) => this.#take('send', value));
     setHandler(cancelSignal, (value) => this.#take('cancel', value));
     setHandler(retrySignal, (value) => this.#take('retry', value));
@@ -171,9 +173,7 @@ class ConversationRun {
     setHandler(updateConversationSignal, (value) => this.#take('updateConversation', value));
     setHandler(resolveApprovalSignal, (value) => this.#takeApproval(value));
     setHandler(quietSignal, (value) => this.#takeQuiet(value));
-    setHandler(reopenSignal, () => {
-      if (patched('reopen')) this.#inbox.push({ type: 'reopen' });
-    });
+    setHandler(reopenSignal, () => this.#takeReopen());
     setHandler(snapshotQuery, () => this.#snapshot());
   }
 
@@ -205,6 +205,18 @@ class ConversationRun {
     return continueAsNew<typeof conversation>(
       isIdle ? { conversationId, carried: this.#model } : { conversationId },
     );
+  }
+
+  #takeByName(name: string, value: unknown): void {
+    if (name === SIGNAL.resolveApproval) this.#takeApproval(value);
+    else if (name === SIGNAL.quiet) this.#takeQuiet(value);
+    else if (name === SIGNAL.reopen) this.#takeReopen();
+    else if (isCommandSignal(name)) this.#take(name, value);
+    else log.warn('a signal of an unknown name was ignored', { name });
+  }
+
+  #takeReopen(): void {
+    if (patched('reopen')) this.#inbox.push({ type: 'reopen' });
   }
 
   #take(name: CommandSignal, value: unknown): void {
@@ -715,6 +727,12 @@ class ConversationRun {
       inWords: this.#inWords(),
     };
   }
+}
+
+const NO_COMMANDS: readonly string[] = [SIGNAL.resolveApproval, SIGNAL.quiet, SIGNAL.reopen];
+
+function isCommandSignal(name: string): name is CommandSignal {
+  return Object.hasOwn(SIGNAL, name) && !NO_COMMANDS.includes(name);
 }
 
 /** Whether a command that finds the running turn ended is decided before that end is settled. */

@@ -17,9 +17,10 @@ import {
 } from '@temporalio/workflow';
 
 import type { TableActivities } from '../activities/tables.ts';
-import type { TABLE_SIGNAL } from '../contracts/names.ts';
+import { TABLE_SIGNAL } from '../contracts/names.ts';
 import type { TableInputValue, TableWorkflowSnapshotValue } from '../contracts/signals.ts';
 import { describeTable, parseTableSignal, type TableCommand } from '../domain/table.ts';
+import { takeInOrderOfArrival } from './arrival-order.ts';
 import {
   activateSignal,
   lookSignal,
@@ -50,6 +51,10 @@ export async function table(input: TableRunInput): Promise<never> {
     else inbox.push(command);
   };
   // Before any await: a signal that came with the start must find its handler.
+  takeInOrderOfArrival((name, value) => {
+    if (isTableSignal(name)) take(name, value);
+    else log.warn('a signal of an unknown name was ignored', { name });
+  });
   setHandler(newConversationSignal, (value) => take('newConversation', value));
   setHandler(activateSignal, (value) => take('activate', value));
   setHandler(updateTableSignal, (value) => take('updateTable', value));
@@ -74,4 +79,8 @@ export async function table(input: TableRunInput): Promise<never> {
     activeConversationId = decided.activeConversationId;
     if (decided.effects.length > 0) await tellConversations(decided.effects);
   }
+}
+
+function isTableSignal(name: string): name is keyof typeof TABLE_SIGNAL {
+  return Object.hasOwn(TABLE_SIGNAL, name);
 }

@@ -364,7 +364,7 @@ const wrongMembers: [what: string, change: object, path: string, words: RegExp][
     'jitter as long as the interval',
     { schedule: { everyMs: 5_000 }, jitterMs: 5_000 },
     '/jitterMs',
-    /less than the interval/,
+    /less than the shortest time between two due times/,
   ],
   [
     'a limit without run-all',
@@ -605,6 +605,7 @@ describe('PATCH', () => {
       name: 'change',
       argument: {
         commandId: expect.any(String) as unknown,
+        acceptedAt: expect.any(String) as unknown,
         change: {
           title: 'two \ufffd',
           startAt: '2199-01-01T00:00:00.000Z',

@@ -328,6 +328,8 @@ export function defineQuery(name: string): { name: string } {
 export function setHandler({ name }: { name: string }, handler: Handler): void {
   current().handlers.set(name, handler);
 }
+/** Signals come when the handlers are set. */
+export function setDefaultSignalHandler(): void {}
 export function uuid4(): string {
   const instance = current();
   instance.fresh += 1;

@@ -3,6 +3,7 @@ import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 
 import type { DecidedFireValue, TriggerDefinitionValue } from '../../src/contracts/events.ts';
+import { jitterOf } from '../../src/domain/due-times.ts';
 import {
   decideBackfill,
   decideDue,
@@ -12,6 +13,7 @@ import {
   inWords,
   type LookRequest,
   ruleAfter,
+  shortestDistance,
   type TriggerTarget,
 } from '../../src/domain/trigger-policy.ts';
 
@@ -108,8 +110,8 @@ describe('a look', () => {
   test.each([
     [10_000, '5 fired'],
     [10_001, '5 late'],
-    [60_000, '5 late'],
-    [60_001, '5 skipped missed'],
+    [600_000, '5 late'],
+    [600_001, '5 skipped missed'],
   ])('%d ms after, with the engine there: %s', (lateMs, wanted) => {
     const once = { schedule: { at: iso(T0 + 5_000), timezone: 'UTC' } };
     const { decision } = look({
@@ -118,6 +120,57 @@ describe('a look', () => {
     });
     expect(outcomes(decision?.fires)).toEqual([wanted]);
     expect(decision?.nextDueAt).toBeNull();
+  });
+
+  test('of several that are late only the latest is run after more than a minute', () => {
+    const { decision } = look({
+      trigger: trigger({
+        schedule: { everyMs: 120_000, timezone: 'UTC' },
+        missed: { policy: 'skip' },
+      }),
+      nowMs: T0 + 400_000,
+    });
+    expect(outcomes(decision?.fires)).toEqual([
+      '120 skipped missed',
+      '240 skipped missed',
+      '360 late',
+    ]);
+  });
+
+  test('back in time, and looked at after the grace: late', () => {
+    const { decision } = look({
+      trigger: trigger({
+        missed: { policy: 'skip' },
+        schedule: { everyMs: 60_000, timezone: 'UTC' },
+      }),
+      nowMs: T0 + 72_000,
+      presentSinceMs: T0 + 62_000,
+    });
+    expect(outcomes(decision?.fires)).toEqual(['60 late']);
+  });
+
+  test('up to when an edit was accepted: what is due after it is of the new rule', () => {
+    const { decision } = look({ nowMs: T0 + 30_000, settleMs: T0 + 12_000 });
+    expect(outcomes(decision?.fires)).toEqual(['5 late', '10 late']);
+    expect(decision).toMatchObject({ until: iso(T0 + 12_000), more: false });
+    const decided = look({ trigger: trigger({}, T0 + 20_000), nowMs: T0 + 30_000, settleMs: T0 });
+    expect(decided.decision).toMatchObject({ until: iso(T0 + 20_000), fires: [] });
+  });
+
+  test('an edit while a jittered one waits makes it no less in time', () => {
+    const daily = trigger({
+      schedule: { everyMs: 86_400_000, timezone: 'UTC' },
+      jitterMs: 3_600_000,
+    });
+    const dueMs = T0 + 86_400_000;
+    const { decision } = look({ trigger: daily, nowMs: dueMs + 1, settleMs: dueMs + 1 });
+    expect(decision?.fires[0]).toMatchObject({ outcome: 'fired' });
+    const hours = look({
+      trigger: { ...daily, definition: { ...daily.definition, missed: { policy: 'skip' } } },
+      nowMs: dueMs + jitterOf('tr', dueMs, 3_600_000) - 1,
+      settleMs: dueMs + jitterOf('tr', dueMs, 3_600_000) - 1,
+    });
+    expect(outcomes(hours.decision?.fires)).toEqual(['86400 fired']);
   });
 
   test('an absence shorter than the grace is none', () => {
@@ -141,19 +194,21 @@ describe('a look', () => {
   });
 
   test('before an edit everything is decided, and the time moves there though nothing was due', () => {
-    expect(look({ nowMs: T0 + 1_000, settle: true }).decision).toMatchObject({
+    expect(look({ nowMs: T0 + 1_000, settleMs: T0 + 1_000 }).decision).toMatchObject({
       until: iso(T0 + 1_000),
       fires: [],
     });
     const jittered = { trigger: trigger({ jitterMs: 4_000 }), nowMs: T0 + 5_000 };
     expect(look(jittered).decision).toBeNull();
-    expect(outcomes(look({ ...jittered, settle: true }).decision?.fires)).toEqual(['5 fired']);
+    expect(outcomes(look({ ...jittered, settleMs: jittered.nowMs }).decision?.fires)).toEqual([
+      '5 fired',
+    ]);
   });
 
   test('the clock was set back: nothing is due a second time', () => {
     const set = look({ trigger: trigger({}, T0 + 60_000), nowMs: T0 });
     expect(set.decision).toBeNull();
-    const settled = look({ trigger: trigger({}, T0 + 60_000), nowMs: T0, settle: true });
+    const settled = look({ trigger: trigger({}, T0 + 60_000), nowMs: T0, settleMs: T0 });
     expect(settled.decision).toMatchObject({ until: iso(T0 + 60_000), fires: [] });
   });
 });
@@ -273,6 +328,17 @@ describe('where it goes', () => {
     expect(decision?.fires[0]?.whenBusy).toBe(sentAs);
   });
 
+  test('of several at once one runs, where what is busy is skipped', () => {
+    for (const target of [free, { kind: 'new', each: true, busy: false } as const]) {
+      const { decision } = look({
+        trigger: trigger({ whenBusy: 'skip' }),
+        nowMs: T0 + 10_000,
+        target,
+      });
+      expect(outcomes(decision?.fires)).toEqual(['5 fired', '10 skipped busy']);
+    }
+  });
+
   test('of several at once the first interrupts', () => {
     const { decision } = look({ trigger: trigger({ whenBusy: 'interrupt' }), nowMs: T0 + 10_000 });
     expect(decision?.fires.map(({ whenBusy }) => whenBusy)).toEqual(['interrupt', 'queue']);
@@ -317,6 +383,16 @@ test('a backfill: what did not run of what has been decided, both ends included'
   expect(outcomes(fires)).toEqual(
     [-5, 0, 5, 15, 20].map((seconds) => `${seconds} caught-up backfill`),
   );
+});
+
+test('how close two due times may lie', () => {
+  const of = (cron: string): number => shortestDistance({ cron, timezone: 'UTC' });
+  expect(of('* * * * *')).toBe(60_000);
+  expect(of('*/20 * * * * *')).toBe(20_000);
+  expect(of('0 9,10 * * 1')).toBe(3_600_000);
+  expect(of('0 0 1 1 *')).toBe(365 * 86_400_000);
+  expect(shortestDistance({ everyMs: 1_500, timezone: 'UTC' })).toBe(1_500);
+  expect(shortestDistance({ at: iso(T0), timezone: 'UTC' })).toBe(Infinity);
 });
 
 test('rules are counted, spans are said in words', () => {
@@ -380,7 +456,7 @@ test('D1 whatever the looks: every due time has one row, in order, none is outsi
               target: { kind: 'conversation', conversationId: 'c1', busy },
               ids,
               limit,
-              settle,
+              settleMs: settle ? nowMs : undefined,
               gap,
             });
             ({ gap } = result);

@@ -16,8 +16,12 @@ import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
+import { ScheduleClient } from '@temporalio/client';
 import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
 
+import type { TriggerDefinitionValue } from '../../src/contracts/events.ts';
+import { triggerWorkflowId } from '../../src/contracts/ids.ts';
+import { triggerSchedules } from '../../src/trigger-schedules.ts';
 import { eventually } from '../support/eventually.ts';
 import { findTemporalBinary, startTemporal } from '../support/temporal-server.ts';
 import {
@@ -43,6 +47,8 @@ type Path = {
 };
 type Recorded = Pick<Started['handle'], 'describe' | 'fetchHistory'>;
 type TablePath = { name: string; walk(started: StartedTable): Promise<void> };
+/** Answers what is recorded. */
+type TriggerPath = { name: string; walk(harness: Harness, name: string): Promise<Recorded> };
 
 const paths: Path[] = [
   {
@@ -343,6 +349,99 @@ const tablePaths: TablePath[] = [
   },
 ];
 
+const definition: TriggerDefinitionValue = {
+  title: '',
+  tableId: null,
+  conversationId: 'c1',
+  content: 'x',
+  schedule: { everyMs: 3_600_000, timezone: 'UTC' },
+  jitterMs: 0,
+  startAt: null,
+  endAt: null,
+  missed: { policy: 'run-once' },
+  whenBusy: 'queue',
+  newConversation: false,
+  paused: false,
+};
+
+const triggerPaths: TriggerPath[] = [
+  {
+    name: 'trigger-commands',
+    async walk(harness, name) {
+      const { double, handle } = await harness.startTrigger(name, {
+        with: { name: 'create', value: { definition } },
+        prepare: ({ faults, refused, waits }) => {
+          faults.push(new Error('the disk is full'));
+          refused.add('backfill');
+          // So that each of them is a Workflow Task of its own.
+          waits.push(...Array.from({ length: 6 }, () => 3_600_000));
+        },
+      });
+      const looked = (count: number) => eventually(() => double.looks.length >= count);
+      await looked(1);
+      await handle.signal('change', { commandId: 'k1', change: { paused: true } });
+      await looked(2);
+      await handle.signal('fire', { commandId: 'k2', requestId: 'k2' });
+      await looked(3);
+      await handle.signal('backfill', { commandId: 'k3' });
+      await looked(4);
+      await handle.signal('look');
+      await looked(5);
+      await handle.signal('nonsense', {});
+      await handle.signal('fire', { commandId: 'k4', requestId: 'k4' });
+      await looked(6);
+      await handle.signal('remove', { commandId: 'k5' });
+      await handle.result();
+      return handle;
+    },
+  },
+  {
+    name: 'trigger-look-with-a-wait',
+    async walk(harness, name) {
+      const { handle } = await harness.startTrigger(name, {
+        prepare: ({ waits }) => waits.push(20, 0, 30),
+      });
+      await handle.result();
+      return handle;
+    },
+  },
+  {
+    name: 'trigger-started-by-its-schedule',
+    async walk(harness, name) {
+      const { connection, workflow } = harness.client;
+      const client = new ScheduleClient({ connection, namespace: 'default' });
+      const schedules = triggerSchedules({
+        client,
+        taskQueue: harness.taskQueue,
+        log: (text) => void process.stderr.write(`${text}\n`),
+      });
+      const triggerId = name;
+      const at = new Date().toISOString();
+      await schedules.sync({
+        triggerId,
+        definition,
+        rule: 'r1',
+        createdAt: at,
+        updatedAt: at,
+        decidedUntil: at,
+        nextDueAt: at,
+        removedAt: null,
+      });
+      const schedule = client.getHandle(triggerWorkflowId(triggerId));
+      await schedule.trigger();
+      const [action] = await eventually(async () => {
+        const { recentActions } = (await schedule.describe()).info;
+        return recentActions.length > 0 && recentActions;
+      });
+      await schedules.remove(triggerId);
+      if (action?.action.type !== 'startWorkflow') throw new Error('it starts a Workflow');
+      const handle = workflow.getHandle(action.action.workflow.workflowId);
+      await handle.result();
+      return handle;
+    },
+  },
+];
+
 const all = process.argv.includes('--all');
 const named = process.argv.slice(2).filter((argument) => !argument.startsWith('-'));
 mkdirSync(folder, { recursive: true });
@@ -357,10 +456,7 @@ function fileOf({ name }: { name: string }): string | null {
   return existsSync(file) && !all && !named.includes(name) ? null : file;
 }
 
-async function write(
-  file: string,
-  { handle }: { handle: Recorded },
-): Promise<void> {
+async function write(file: string, { handle }: { handle: Recorded }): Promise<void> {
   // The last Workflow Task is closed when the server says that none is pending.
   await eventually(async () => (await handle.describe()).raw.pendingWorkflowTask == null);
   const history = await handle.fetchHistory();
@@ -386,6 +482,10 @@ try {
     const started = await harness.startTable(path.name);
     await path.walk(started);
     await write(file, started);
+  }
+  for (const path of triggerPaths) {
+    const file = fileOf(path);
+    if (file !== null) await write(file, { handle: await path.walk(harness, path.name) });
   }
 } finally {
   await harness.stop();

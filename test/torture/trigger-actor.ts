@@ -243,14 +243,14 @@ export class TriggerActor {
     });
   }
 
-  /** Messages that wait where it sends to. */
+  /** Messages that wait where it sends to, and are not held. */
   #waiting({ conversationId, tableId }: Life): number {
     return this.#watcher
       .all()
       .filter((live) =>
         tableId === null ? live.conversationId === conversationId : live.table?.tableId === tableId,
       )
-      .reduce((sum, { queue }) => sum + queue.length, 0);
+      .reduce((sum, { queue }) => sum + queue.filter(({ held }) => held !== true).length, 0);
   }
 
   async #pauseUntilDrained(life: Life): Promise<void> {
@@ -261,11 +261,11 @@ export class TriggerActor {
     if (!signal.aborted) await this.#change(life, { paused: false });
   }
 
-  /** There are conversations enough: from now on it sends to the one that is active, or to none. */
+  /** There are conversations enough: from now on it sends to the one that is active, or rests for a while first. */
   async #stopMaking(life: Life): Promise<void> {
     life.goal = 'active';
     const paused = this.#random.chance(0.4);
-    await this.#change(life, paused ? { paused } : { newConversation: false });
+    await this.#change(life, { newConversation: false, ...(paused ? { paused } : {}) });
   }
 
   async #do(action: TriggerAction, life: Life): Promise<void> {

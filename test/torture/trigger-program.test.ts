@@ -54,7 +54,7 @@ test('D1: schedules are due every one to four seconds while they are due at all,
 
 test('D1: among the first four every policy is met, and among the first three every whenBusy', () => {
   const policies = plans.slice(0, 4).map(({ missed }) => missed?.policy);
-  expect(policies.toSorted()).toEqual(['run-all', 'run-once', 'skip', 'window']);
+  expect(new Set(policies)).toEqual(new Set(['run-all', 'run-once', 'skip', 'window']));
   const manners = plans.slice(0, 3).map(({ whenBusy }) => whenBusy);
-  expect(manners.toSorted()).toEqual(['interrupt', 'queue', 'skip']);
+  expect(new Set(manners)).toEqual(new Set(['interrupt', 'queue', 'skip']));
 });

@@ -44,7 +44,7 @@ const CRONS = [
 const MISSED = ['run-once', 'run-all', 'window', 'skip'] as const;
 const WHEN_BUSY = ['skip', 'queue', 'interrupt'] as const;
 
-const WEIGHTS = { change: 13, pause: 6, fire: 8, backfill: 5, read: 14, wait: 54 } as const;
+const WEIGHTS = { change: 13, pause: 4, fire: 8, backfill: 5, read: 14, wait: 56 } as const;
 
 /** How the n-th trigger of an actor begins: policies take turns, the rest is chance. */
 export function planOf(
@@ -61,7 +61,8 @@ export function planOf(
     ...(random.chance(0.15) ? { startAt: stamp(nowMs + random.between(1_000, 6_000)) } : {}),
     ...(random.chance(0.15) ? { endAt: stamp(nowMs + random.between(20_000, 50_000)) } : {}),
     missed: missedOf(random, MISSED[turn % MISSED.length] ?? 'skip'),
-    whenBusy: WHEN_BUSY[turn % WHEN_BUSY.length] ?? 'skip',
+    // Not in step with the goals, of which there are as many.
+    whenBusy: WHEN_BUSY[(turn + Math.floor(turn / GOALS.length)) % WHEN_BUSY.length] ?? 'skip',
     paused: random.chance(0.05),
   };
 }

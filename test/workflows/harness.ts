@@ -169,12 +169,16 @@ export class TriggerDouble {
   readonly waits: (number | null)[] = [];
   /** What the next commands meet, in order, before they are carried out. */
   readonly faults: Error[] = [];
+  /** Names of commands that are refused for good. */
+  readonly refused = new Set<string>();
   /** The next look does not answer before this. */
   held: Promise<void> | null = null;
 
   carryOut(command: TriggerCommand): void {
     const fault = this.faults.shift();
     if (fault !== undefined) throw fault;
+    if (this.refused.has(command.name))
+      throw ApplicationFailure.nonRetryable('it makes no sense', 'invalid_request');
     this.commands.push(command);
   }
 
@@ -219,6 +223,8 @@ export type Harness = {
     name: string,
     options?: { with?: TriggerCommand; prepare?: (double: TriggerDouble) => void },
   ): Promise<StartedTrigger>;
+  /** Workflows of that Task Queue too, from now on. */
+  serve(taskQueue: string): Promise<void>;
   stop(): Promise<void>;
 };
 
@@ -335,15 +341,17 @@ export async function startHarness(parts: {
   const claims: ClaimActivities = {
     claimHost: () => parts.claimHost?.(host) ?? Promise.resolve({ host }),
   };
-  const workers = [
-    // One queue for each harness: another file's worker must not take its tasks.
-    await Worker.create({
+  const workflowWorker = (ofQueue: string): Promise<Worker> =>
+    Worker.create({
       connection,
       namespace,
-      taskQueue,
+      taskQueue: ofQueue,
       workflowBundle: { codePath: parts.bundlePath },
       activities: { ...records, ...tables, ...triggers },
-    }),
+    });
+  const workers = [
+    // One queue for each harness: another file's worker must not take its tasks.
+    await workflowWorker(taskQueue),
     await Worker.create({
       connection,
       namespace,
@@ -398,6 +406,11 @@ export async function startHarness(parts: {
             signalArgs: [command.value],
           }));
       return { id, double, handle };
+    },
+    async serve(ofQueue) {
+      const worker = await workflowWorker(ofQueue);
+      workers.push(worker);
+      running.push(worker.run());
     },
     async stop() {
       for (const worker of workers) worker.shutdown();

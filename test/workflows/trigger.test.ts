@@ -2,7 +2,6 @@
 import { randomUUID } from 'node:crypto';
 
 import { ScheduleClient } from '@temporalio/client';
-import { ApplicationFailure } from '@temporalio/common';
 import { msNumberToTs, tsToMs } from '@temporalio/common/lib/time.js';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
@@ -54,6 +53,11 @@ const remove: TriggerCommand = { name: 'remove', value: { commandId: 'gone' } };
 const signal = ({ handle }: StartedTrigger, { name, value }: TriggerCommand) =>
   handle.signal(name, value);
 
+/** Each once, where it came first. */
+const uniqueOf = (commands: readonly TriggerCommand[]): TriggerCommand[] => [
+  ...new Map(commands.map((command) => [JSON.stringify(command), command])).values(),
+];
+
 describe('a trigger’s Workflow', () => {
   test('a fire looks once, and ends', async () => {
     const { double, handle } = await harness.startTrigger('fire');
@@ -83,29 +87,45 @@ describe('a trigger’s Workflow', () => {
     for (const command of more) await signal(started, command);
     look.resolve();
     await handle.result();
-    expect(double.commands).toEqual([create, ...more]);
+    // A Workflow Task that ends while a signal comes is done again, with all that it had carried out.
+    expect(uniqueOf(double.commands)).toEqual([create, ...more]);
     expect(double.looks.length).toBeGreaterThanOrEqual(2);
   });
 
   test('A1 one that fails is tried again until it is done; one that is refused for good is left, and the next is carried out', async () => {
-    const look = Promise.withResolvers<void>();
     const started = await harness.startTrigger('refused', {
       with: create,
-      prepare: (each) => {
-        each.faults.push(new Error('disk full'), new Error('disk full'));
-        each.held = look.promise;
+      prepare: ({ faults, refused, waits }) => {
+        faults.push(new Error('disk full'), new Error('disk full'));
+        refused.add('fire');
+        waits.push(HOUR_MS, HOUR_MS);
       },
     });
     const { double, handle } = started;
     await eventually(() => double.looks.length === 1);
-    expect(double.faults).toEqual([]);
-    double.faults.push(ApplicationFailure.nonRetryable('makes no sense', 'invalid_request'));
     await signal(started, fire('refused'));
+    await eventually(() => double.looks.length === 2);
     await signal(started, pause('k1'));
-    look.resolve();
     await handle.result();
     expect(double.faults).toEqual([]);
     expect(double.commands).toEqual([create, pause('k1')]);
+  });
+
+  test('A1 commands that came while no worker was there are carried out in the order in which they came', async () => {
+    const all = [create, fire('k1'), pause('k2'), remove, fire('k3'), pause('k4')];
+    const id = `waited-${randomUUID().slice(0, 8)}`;
+    const taskQueue = `late-${randomUUID()}`;
+    const handle = await harness.client.workflow.signalWithStart('trigger', {
+      ...triggerWorkflowOptions(id, taskQueue),
+      args: [{ triggerId: id }],
+      signal: create.name,
+      signalArgs: [create.value],
+    });
+    for (const { name, value } of all.slice(1)) await handle.signal(name, value);
+    await handle.signal('nonsense', {});
+    await harness.serve(taskQueue);
+    await handle.result();
+    expect(harness.triggerDoubleOf(id).commands).toEqual(all);
   });
 
   test('one that has ended is started anew by the next command', async () => {
@@ -151,9 +171,10 @@ describe('a trigger’s Workflow', () => {
 describe('its Schedule', () => {
   const client = (): ScheduleClient =>
     new ScheduleClient({ connection: harness.client.connection, namespace: 'default' });
+  const refused: string[] = [];
   /** Fires of these go to nobody. */
   const schedulesOf = (taskQueue = `nobody-${randomUUID()}`) =>
-    triggerSchedules({ client: client(), taskQueue, log: () => undefined });
+    triggerSchedules({ client: client(), taskQueue, log: (text) => refused.push(text) });
   const rowOf = (more: Partial<TriggerRow> = {}): TriggerRow => ({
     triggerId: `schedule-${randomUUID().slice(0, 8)}`,
     definition,
@@ -214,6 +235,7 @@ describe('its Schedule', () => {
     await schedules.sync({ ...edited, definition: { ...edited.definition, paused: true } });
     expect((await handle.describe()).state).toMatchObject({ paused: false });
 
+    expect(refused).toEqual([]);
     await schedules.sync({ ...edited, nextDueAt: null });
     await eventually(async () => (await known()) === undefined);
     await schedules.sync(edited);

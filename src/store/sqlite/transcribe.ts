@@ -145,6 +145,10 @@ export class Transcriber {
     this.#log.triggers.markDelivered(triggerId, requestIds);
   }
 
+  forgetDelivery(decidedBefore: string): void {
+    this.#log.triggers.forgetDelivery(decidedBefore);
+  }
+
   fork({ conversationId, create, origin }: Parameters<Store['fork']>[0]): boolean {
     const stream = this.#log.stream(conversationStream(conversationId));
     if (this.#log.appended(stream, appendKey.created()) !== null) return true;

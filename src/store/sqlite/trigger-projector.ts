@@ -153,6 +153,13 @@ export class TriggerProjector {
       );
   }
 
+  forgetDelivery(decidedBefore: string): void {
+    this.#run(
+      `UPDATE ledger SET delivered = 0 WHERE settled = 0 AND delivered = 1 AND decided_at < ?`,
+      decidedBefore,
+    );
+  }
+
   #setRule(stream: number, rule: string, definition: TriggerDefinitionValue): void {
     this.#run(
       `INSERT INTO trigger_rules (stream, rule, definition) VALUES (?, ?, ?)

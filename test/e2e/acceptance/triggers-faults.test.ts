@@ -96,7 +96,7 @@ test(
     ]);
     for (const role of ['worker', 'temporal', 'gateway', 'turn-host', 'supervisor'] as const) {
       await kill(role);
-      await Promise.all(triggers.map((trigger) => trigger.untilRan(2)));
+      await Promise.all(triggers.map((trigger) => trigger.untilRan(1)));
     }
     // Only a conversation that is busy is a reason not to run here, and only of the one that says so.
     for (const [index, trigger] of triggers.entries()) {

@@ -166,7 +166,7 @@ export class TriggerUnderTest {
 
 /**
  * D1: every due time since it was made has one row of cause `due` or `backfill`, in order, and none has a row that was not
- * due; up to the newest, which is not of the future. Answers the rows, oldest first. Of an edited one trigger does not hold.
+ * due; up to the newest, which is not of the future. Answers the rows, oldest first. Of an edited one this does not hold.
  */
 export async function expectEveryDueTime(trigger: TriggerUnderTest): Promise<LedgerRowValue[]> {
   const rows = (await trigger.ledger()).filter(({ cause }) => cause !== 'manual');
@@ -188,7 +188,7 @@ export async function expectEveryDueTime(trigger: TriggerUnderTest): Promise<Led
 
 /**
  * D2: each row that ran names a request that has one receipt and one end in its conversation, is announced there before both,
- * and says which turn that was; nothing else is announced there by trigger trigger. Waits for ends that are still to come.
+ * and says which turn that was; nothing else is announced there by this trigger. Waits for ends that are still to come.
  */
 export async function expectEveryRunEnded(
   trigger: TriggerUnderTest,
