@@ -104,6 +104,7 @@ async function inspect<T>(
   const closed = new Promise((resolve) => socket.addEventListener('close', resolve));
   main.tell('Runtime.evaluate', { expression: 'process._debugEnd()' });
   await closed;
+  await inspectorGone();
   return result;
 }
 
@@ -159,4 +160,18 @@ async function inspectorUrl(): Promise<string> {
     }
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
+}
+
+/** The port is free for the next process. */
+async function inspectorGone(): Promise<void> {
+  const deadline = performance.now() + PATIENCE_MS;
+  while (performance.now() < deadline) {
+    try {
+      await fetch(INSPECTOR);
+    } catch {
+      return;
+    }
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  throw new Error('a process did not close its inspector');
 }

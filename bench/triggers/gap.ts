@@ -14,9 +14,9 @@ const DAY_MS = 86_400_000;
 const SECOND_MS = 1_000;
 const ROUNDS = 3;
 /** Conversations that are sent to meanwhile, one message after the other in each. */
-const SENDERS = 10;
-/** Between a turn's end and the next send: a conversation that continues as new has done so by then. */
-const REST_MS = 250;
+const SENDERS = 20;
+/** Between a turn's end and the next send: a conversation that continues as new has done so by then, also on a busy machine. */
+const REST_MS = 1_000;
 /** Sends without a gap, before each. */
 const ALONE_MS = 10_000;
 const PATIENCE_MS = 120_000;

@@ -479,13 +479,13 @@ describe('while Temporal does not answer', () => {
 });
 
 describe('jitter', () => {
-  const jittered = { jitterMs: 30_000, schedule: { cron: '*/5 * * * * *', timezone: 'UTC' } };
+  const jittered = { jitterMs: 4_900, schedule: { cron: '*/5 * * * * *', timezone: 'UTC' } };
 
   test('a look waits until all that was due when it was asked for can be done, and for no more: it ends', async () => {
     await makeConversation('c1');
     await makeTrigger('x', jittered);
     const one = worker();
-    const actMs = (dueMs: number): number => dueMs + jitterOf('x', dueMs, 30_000);
+    const actMs = (dueMs: number): number => dueMs + jitterOf('x', dueMs, 4_900);
     const askedMs = T0 + 60_000;
     const due = Array.from({ length: 12 }, (_, index) => T0 + (index + 1) * 5_000);
     const allMs = Math.max(...due.map(actMs));
@@ -528,6 +528,10 @@ describe('commands', () => {
     ['create', { definition: { ...ok, conversationId: null } }],
     ['create', { definition: { ...ok, newConversation: true } }],
     ['create', { definition: { ...ok, startAt: 'tomorrow' } }],
+    ['create', { definition: { ...ok, startAt: at(5), endAt: at(5) } }],
+    ['create', { definition: { ...ok, jitterMs: 1_000 } }],
+    ['create', { definition: { ...ok, missed: { policy: 'run-all', limit: RUN_ALL_LIMIT + 1 } } }],
+    ['create', { definition: ok, acceptedAt: 'just now' }],
     ['change', { change: { paused: true } }],
     ['change', { commandId: 'k', change: { paused: 'yes' } }],
     ['change', { commandId: 'k', change: { schedule: { cron: 'x', timezone: 'UTC' } } }],
@@ -626,6 +630,60 @@ describe('commands', () => {
     }
     expect(rules).toEqual(['r1', 'r1', 'r2', 'r2', 'r3', 'r3']);
     expect(schedules.get('x')).toBe('r3');
+  });
+});
+
+describe('a command that was accepted while no worker was there', () => {
+  const accepted = { acceptedAt: at(2.5) };
+  const carryOut = (command: TriggerCommand) =>
+    worker().carryOutCommand({ triggerId: 'x', command });
+  const ledgerAt = async (second: number): Promise<string[]> => {
+    nowMs = T0 + second * 1_000;
+    await worker().lookAtTrigger({ triggerId: 'x' });
+    return said(await ledgerOf('x'));
+  };
+
+  beforeEach(async () => {
+    await makeConversation('c1');
+  });
+
+  test.each<[Partial<TriggerDefinitionValue>, string[]]>([
+    [{ paused: true }, ['3 skipped paused r1', '4 skipped paused r1', '5 skipped paused r1']],
+    [{ schedule: { everyMs: 2_000, timezone: 'UTC' } }, ['4 fired r2']],
+  ])('D1 an edit (%j) holds from its acceptance on', async (change, after) => {
+    await makeTrigger('x');
+    nowMs = T0 + 4_500;
+    await carryOut({ name: 'change', value: { commandId: 'k', change, ...accepted } });
+    expect(await ledgerAt(5)).toEqual(['1 fired r1', '2 fired r1', ...after]);
+  });
+
+  test('D1 but not of what the old rule has been decided for', async () => {
+    await makeTrigger('x');
+    await ledgerAt(4);
+    nowMs = T0 + 4_500;
+    const change = { paused: true };
+    await carryOut({ name: 'change', value: { commandId: 'k', change, ...accepted } });
+    expect(await ledgerAt(5)).toEqual([
+      '1 fired r1',
+      '2 fired r1',
+      '3 fired r1',
+      '4 fired r1',
+      '5 skipped paused r1',
+    ]);
+  });
+
+  test('D1 a removal ends it there, a creation begins there; a clock that is ahead counts no further', async () => {
+    nowMs = T0 + 4_500;
+    await carryOut({ name: 'create', value: { definition: definition(), ...accepted } });
+    expect(await ledgerAt(5)).toEqual(['3 fired r1', '4 fired r1', '5 fired r1']);
+    nowMs = T0 + 8_200;
+    await carryOut({ name: 'remove', value: { commandId: 'k', acceptedAt: at(7.5) } });
+    expect(await ledgerAt(12)).toEqual([3, 4, 5, 6, 7].map((second) => `${second} fired r1`));
+    await makeTrigger('y');
+    const command = { name: 'remove', value: { commandId: 'k', acceptedAt: at(60) } } as const;
+    nowMs = T0 + 13_500;
+    await worker().carryOutCommand({ triggerId: 'y', command });
+    expect(said(await ledgerOf('y'))).toEqual(['13 fired r1']);
   });
 });
 

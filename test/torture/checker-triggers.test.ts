@@ -404,6 +404,18 @@ const cases: [Invariant, string, () => Evidence, RegExp][] = [
   ],
   [
     'D1',
+    'the latest one, later than even that may be',
+    () => {
+      const run = otherwise((steps) => {
+        rowIn(steps, 'decided 92', 90).outcome = 'late';
+      }) as Run;
+      Object.assign(run.fires, { graceMs: 1_500, latestMs: 1_800 });
+      return run;
+    },
+    /01:30\.000Z is late, and was decided 2000 ms later/,
+  ],
+  [
+    'D1',
     'a gap of less than the grace that is missed',
     () =>
       otherwise((steps) => {
@@ -997,6 +1009,22 @@ describe('D1 accepts', () => {
     }) as Run;
     for (const asked of run.triggerActs) if (asked.act.do === 'backfill') asked.count = 3;
     expect(check(run).violations).toEqual([]);
+  });
+
+  test('of several at once, one that is busy because the one before it runs', () => {
+    const run = otherwise((steps) => {
+      // Both of the gap, by a rule that has them wait for nobody.
+      definitionOf(steps, 'updated 20.5').whenBusy = 'skip';
+      definitionOf(steps, 'updated 36.5').whenBusy = 'skip';
+      for (const name of ['decided 21.004', 'decided 22.004', 'decided 36.003'])
+        for (const row of firesOf(steps, name))
+          if (row.whenBusy !== undefined) row.whenBusy = 'reject';
+      skipped(steps, 'decided 36.003', 36, 'busy');
+    }) as Run;
+    for (const { act } of run.triggerActs)
+      if (act.do === 'change' && act.change.whenBusy === 'queue') act.change.whenBusy = 'skip';
+    const said = check(run).violations.map(({ what }) => what);
+    expect(said.filter((what) => what.includes('skipped as busy'))).toEqual([]);
   });
 
   test('a row that is in time, counted from its jitter', () => {

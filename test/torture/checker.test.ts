@@ -344,7 +344,7 @@ function runOf(lines: readonly Line[]): Evidence {
     healing: { settledAfterMs: 4_000, limitMs: 60_000, stuck: [] },
     silence: { quietMs: 5_000, stalledMs: 12_000, lateMs: 5_000 },
     use: [{ role: 'gateway', residentMb: 140, descriptors: 40 }],
-    fires: { graceMs: 10_000, lateMs: 60_000, lookMs: 10_000 },
+    fires: { graceMs: 10_000, lateMs: 60_000, latestMs: 600_000, lookMs: 10_000 },
     spoolFolders: { left: 3, limit: 44 },
     signals: ['r1', 'r2', 'r3', 'r4', 'r6'].map((requestId) => ({
       conversationId,

@@ -307,10 +307,10 @@ export type Evidence = {
   /** Limits of the silence clock, and how late a limit may be noticed on this machine. */
   silence: { quietMs: number; stalledMs: number; lateMs: number };
   /**
-   * What is decided after the grace is not in time, and what is decided after `lateMs` was missed. `lookMs`: what was due so long
-   * before the end is decided, on this machine.
+   * What is decided after the grace is not in time, and what is decided after `lateMs` was missed; after `latestMs`, where no
+   * other due time has come since. `lookMs`: what was due so long before the end is decided, on this machine.
    */
-  fires: { graceMs: number; lateMs: number; lookMs: number };
+  fires: { graceMs: number; lateMs: number; latestMs: number; lookMs: number };
   use: readonly RoleUse[];
   spoolFolders: { left: number; limit: number };
   signals: readonly SignalEvidence[];

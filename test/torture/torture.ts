@@ -19,7 +19,7 @@ import {
   tableWorkflowId,
   triggerStream,
 } from '../../src/contracts/ids.ts';
-import { TRIGGER_LATE_MS } from '../../src/contracts/limits.ts';
+import { TRIGGER_LATE_MS, TRIGGER_LATEST_MS } from '../../src/contracts/limits.ts';
 import { findTemporalBinary } from '../support/temporal-server.ts';
 import { Actor, isSettled, type Recorder } from './actor.ts';
 import { gatherConversation, gatherHistories, gatherTable, gatherTrigger } from './audit.ts';
@@ -391,6 +391,7 @@ class Run {
       fires: {
         graceMs: TRIGGER_GRACE_MS,
         lateMs: TRIGGER_LATE_MS,
+        latestMs: TRIGGER_LATEST_MS,
         lookMs: Math.round(LOOKED_WITHIN_MS * crowded()),
       },
       use: [...this.#use.values()],
