@@ -22,7 +22,7 @@ const PAGE = 200;
 const COMPARE_PAGE = 20;
 /** Asked for a look, a trigger has so much time for it. */
 const ASKED_AGAIN_MS = 8_000;
-/** Without a receipt for so long, a message was lost with Temporal's database, or will be recognised. */
+/** Without a receipt for so long, a message was lost with Temporal's database. When Temporal was away, none is waited for. */
 const LOST_MS = 60_000;
 
 export interface TriggerSignals {
@@ -102,14 +102,13 @@ export class TriggerWatch {
     const asked = await this.#askForOverdue();
     const nowMs = this.#clock();
     // Temporal may have come back without its database.
-    if (
-      this.#comparedFor !== presentSinceMs ||
-      Math.abs(nowMs - this.#comparedAtMs) > COMPARE_EVERY_MS
-    ) {
+    const isBack = this.#comparedFor !== presentSinceMs;
+    const isTime = Math.abs(nowMs - this.#comparedAtMs) > COMPARE_EVERY_MS;
+    if (this.#comparing === null && (isBack || isTime)) {
       this.#comparedFor = presentSinceMs;
       this.#comparedAtMs = nowMs;
       // Not waited for: with many triggers it takes minutes, and something is due meanwhile.
-      this.#comparing ??= this.compare()
+      this.#comparing = this.compare({ sentBefore: nowMs - (isBack ? 0 : LOST_MS) })
         .catch((error: unknown) => {
           this.#comparedFor = null;
           this.#log(`Schedules were not compared with their triggers: ${String(error)}`);
@@ -171,10 +170,13 @@ export class TriggerWatch {
     return unsent === undefined || unsent.decidedAt >= decidedBefore;
   }
 
-  /** Makes what is missing among the Schedules, changes what is of another rule, removes what no trigger stands behind. */
-  async compare(): Promise<void> {
-    // What was sent to a Temporal that has lost it since: under its requestId it is one message, however often it is sent.
-    await this.#store.forgetDelivery(new Date(this.#clock() - LOST_MS).toISOString());
+  /**
+   * Makes what is missing among the Schedules, changes what is of another rule, removes what no trigger stands behind; and has
+   * sent again what was decided before `sentBefore` and has no receipt.
+   */
+  async compare({ sentBefore }: { sentBefore: number }): Promise<void> {
+    // To a Temporal that has lost it since. Under its requestId it is one message, however often it is sent.
+    await this.#store.forgetDelivery(new Date(sentBefore).toISOString());
     const rules = await this.#schedules.rules();
     for (let cursor: string | null = null; ;) {
       const page = await this.#store.triggers({

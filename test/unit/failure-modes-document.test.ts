@@ -25,6 +25,6 @@ test.each(rows.map((row) => [row[0]?.slice(2) ?? '', row.at(-1) ?? '']))('%s', (
   const file = new URL(path, project);
   expect(existsSync(file)).toBe(true);
   // Of a title, not of any line: titles stand in quotes.
-  const titles = readFileSync(file, 'utf8').match(/'(?:[^'\\\n]|\\.)*'/g) ?? [];
+  const titles = readFileSync(file, 'utf8').match(/'(?:[^'\\\n]|\\.)*'|`(?:[^`\\\n]|\\.)*`/g) ?? [];
   expect(titles.some((each) => each.includes(title))).toBe(true);
 });

@@ -320,6 +320,23 @@ describe('the Schedules are compared with the triggers', () => {
     expect(schedules.get('x')).toBe('r1');
   });
 
+  test('D2 then what was sent and has no receipt is sent again: at once when Temporal was away, else after a minute', async () => {
+    const unsent = async () => (await store.undelivered('x', 10)).map(({ requestId }) => requestId);
+    await makeTrigger('x', far);
+    await decide('x', { ...far, requestId: 'q' });
+    await store.markDelivered('x', ['q']);
+    await lookAt(1_500);
+    await watch.idle();
+    expect(await unsent()).toEqual(['q']);
+    expect(await lookAt(6_001)).toEqual(['x']);
+    await store.markDelivered('x', ['q']);
+    for (let ms = 10_000; ms <= 301_500; ms += 4_500) await lookAt(ms);
+    expect(await unsent()).toEqual([]);
+    await lookAt(302_000);
+    await watch.idle();
+    expect(await unsent()).toEqual(['q']);
+  });
+
   test('page by page', async () => {
     const ids = Array.from({ length: 401 }, (_, index) => `t${index}`);
     for (const id of ids) await makeTrigger(id, far);

@@ -9,7 +9,7 @@ import { expectAnswers, shellBlocksOf, typeBlocks } from './shell-blocks.ts';
 
 const holdfast = sharedHoldfast();
 
-test('every command answers, and the backup is made', { timeout: 120_000 }, async () => {
+test('every command answers, and the backup is made', { timeout: 240_000 }, async () => {
   const backup = join(holdfast.workspace, 'backup.tgz');
   const blocks = shellBlocksOf('docs/operating.md').map((block) =>
     block.replace('holdfast-backup.tgz', backup),
@@ -21,6 +21,17 @@ test('every command answers, and the backup is made', { timeout: 120_000 }, asyn
     [/conversation:ops/, /WorkflowId +conversation:ops/, /^ *Idle\.$/m, /"inWords":"Idle\."/],
     [/Signal workflow succeeded[^]*Signal workflow succeeded/],
     [/Signal workflow succeeded/],
+    [
+      /^In all: 1 fired, 0 late, 2 caught-up, 0 skipped, 0 rejected\.$/m,
+      /^nightly +"#script words 3" +cron 0 3 \* \* \* Europe\/Berlin +paused +fired \(manual\) /m,
+    ],
+    [
+      /^ *trigger:nightly +\{"Workflow":"trigger"\} +false /m,
+      /Notes +r1/,
+      /Completed +trigger:nightly +trigger /,
+      /Trigger request sent/,
+      /WorkflowId +trigger:nightly$/m,
+    ],
     [/^$/],
     [/Search attributes have been added/],
     [/Holdfast is stopped\./],

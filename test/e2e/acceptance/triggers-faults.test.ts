@@ -22,6 +22,7 @@ import {
   expectEveryDueTime,
   expectEveryRunEnded,
   isRun,
+  type Ledger,
   multiples,
   said,
   scheduleCommand,
@@ -289,12 +290,15 @@ test(
     const run = { path: `${fired.path}/fire`, body: { requestId } };
     const fill = { path: `${filled.path}/backfill`, body: { ...range, requestId: randomUUID() } };
 
+    let askedMs = 0;
+    let answeredMs = 0;
     const supervisor = await holdfast.process('supervisor');
     const worker = await holdfast.process('worker');
     process.kill(supervisor.pid, 'SIGSTOP');
     try {
       process.kill(worker.pid, 'SIGKILL');
       await eventually(() => !isSameProcess(worker));
+      askedMs = Date.now();
       const answers = await Promise.all([
         holdfast.call(create),
         holdfast.call({
@@ -306,6 +310,7 @@ test(
         holdfast.call(fill),
         holdfast.call({ method: 'DELETE', path: removed.path }),
       ]);
+      answeredMs = Date.now();
       expect(answers).toMatchObject([
         { status: 503, body: { code: 'temporal_unavailable', accepted: true, triggerId } },
         { status: 202, body: { accepted: true } },
@@ -327,6 +332,13 @@ test(
       async () => (await holdfast.call({ path: `/v1/triggers/${triggerId}` })).status === 200,
       RECOVERED_WITHIN_MS,
     );
+    // It is due from when it was accepted, not from when somebody could make it.
+    const oldest = await eventually(async () => {
+      const path = `/v1/triggers/${triggerId}/ledger?limit=200`;
+      return (await holdfast.ask<Ledger>({ path })).items.at(-1);
+    }, RECOVERED_WITHIN_MS);
+    expect(dueMs(oldest)).toBeGreaterThan(askedMs);
+    expect(dueMs(oldest)).toBeLessThanOrEqual(answeredMs);
     const [ran] = await fired.until((rows) => rows.some((row) => row.turnId !== undefined));
     expect(ran).toMatchObject({ requestId, outcome: 'fired', reason: 'manual' });
     await eventually(async () => (await changed.view()).rule === 'r2', RECOVERED_WITHIN_MS);
