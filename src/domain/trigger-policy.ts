@@ -113,8 +113,13 @@ export function decideDue(request: LookRequest): Look & { gap: Gap | undefined }
     const actMs = first + delayOf(first);
     if (presentSinceMs - actMs > graceMs) gap = { untilMs: presentSinceMs };
   }
-  if (last === undefined && settleMs === undefined) return { decision: null, waitMs, gap };
-  const untilMs = last !== undefined && (more || waitsFromMs !== null) ? last : endMs;
+  const settles = settleMs !== undefined && endMs > fromMs;
+  if (last === undefined && !settles) return { decision: null, waitMs, gap };
+  // An edit may have been accepted before what has been decided since.
+  const untilMs = Math.max(
+    fromMs,
+    last !== undefined && (more || waitsFromMs !== null) ? last : endMs,
+  );
   const missedUntilMs = Math.max(gap?.untilMs ?? 0, nowMs - Math.max(TRIGGER_LATE_MS, graceMs));
   // The only one of its kind, a daily one say, is worth being late: nothing that came after it has taken its place.
   const latestMs =
@@ -124,7 +129,7 @@ export function decideDue(request: LookRequest): Look & { gap: Gap | undefined }
   return {
     decision: {
       from: trigger.decidedUntil,
-      until: stamp(Math.max(untilMs, fromMs)),
+      until: stamp(untilMs),
       nextDueAt: next === null ? null : stamp(next),
       fires: ripe.map((dueMs) => judge.decide(dueMs)),
       more,
