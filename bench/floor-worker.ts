@@ -4,7 +4,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-import { bundleWorkflowCode } from '@temporalio/worker';
+import { bundleWorkflowCode, DefaultLogger } from '@temporalio/worker';
 
 const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
 
@@ -18,7 +18,10 @@ export async function startFloorWorker({
   taskQueue: string;
   folder: string;
 }): Promise<() => void> {
-  const { code } = await bundleWorkflowCode({ workflowsPath: here('./floor/workflow.ts') });
+  const { code } = await bundleWorkflowCode({
+    workflowsPath: here('./floor/workflow.ts'),
+    logger: new DefaultLogger('WARN'),
+  });
   const bundle = join(folder, 'floor.js');
   writeFileSync(bundle, code);
   const child = spawn(

@@ -22,8 +22,6 @@ const PAGE = 200;
 const COMPARE_PAGE = 20;
 /** Asked for a look, a trigger has so much time for it. */
 const ASKED_AGAIN_MS = 8_000;
-/** Without a receipt for so long, a message was lost with Temporal's database. When Temporal was away, none is waited for. */
-const LOST_MS = 60_000;
 
 export interface TriggerSignals {
   /** Asks for a look. Resolves when that is durable. */
@@ -108,7 +106,7 @@ export class TriggerWatch {
       this.#comparedFor = presentSinceMs;
       this.#comparedAtMs = nowMs;
       // Not waited for: with many triggers it takes minutes, and something is due meanwhile.
-      this.#comparing = this.compare({ sentBefore: nowMs - (isBack ? 0 : LOST_MS) })
+      this.#comparing = this.compare()
         .catch((error: unknown) => {
           this.#comparedFor = null;
           this.#log(`Schedules were not compared with their triggers: ${String(error)}`);
@@ -171,12 +169,10 @@ export class TriggerWatch {
   }
 
   /**
-   * Makes what is missing among the Schedules, changes what is of another rule, removes what no trigger stands behind; and has
-   * sent again what was decided before `sentBefore` and has no receipt.
+   * Makes what is missing among the Schedules, changes what is of another rule, removes what no trigger stands behind. Where one is
+   * missing, what its trigger has sent without a receipt is to be sent again.
    */
-  async compare({ sentBefore }: { sentBefore: number }): Promise<void> {
-    // To a Temporal that has lost it since. Under its requestId it is one message, however often it is sent.
-    await this.#store.forgetDelivery(new Date(sentBefore).toISOString());
+  async compare(): Promise<void> {
     const rules = await this.#schedules.rules();
     for (let cursor: string | null = null; ;) {
       const page = await this.#store.triggers({
@@ -191,6 +187,10 @@ export class TriggerWatch {
         const has = rules.get(triggerId);
         rules.delete(triggerId);
         if (has === (nextDueAt === null ? undefined : rule)) continue;
+        // A Temporal that has lost the Schedule has lost what it was sent, too. Only then: what is sent again has to be looked
+        // up by its conversation, which may have been slow for that very reason.
+        if (has === undefined && nextDueAt !== null)
+          await this.#store.forgetDelivery(triggerId, new Date(this.#clock()).toISOString());
         await this.#schedules.sync(trigger);
         this.#log(`the Schedule of trigger ${triggerId} was set to its rule ${rule}`);
       }

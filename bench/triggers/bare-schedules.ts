@@ -83,12 +83,30 @@ export class BareSchedules {
     const over: number[] = [];
     for (let dueMs = firstMs; dueMs < firstMs + count * 1_000; dueMs += 1_000) {
       await pause(Math.max(0, dueMs + 500 - Date.now()));
-      const times = await this.#timesOf(`${id}-${new Date(dueMs).toISOString().slice(0, 19)}Z`);
+      const times = await this.timesOf(fireIdOf(id, dueMs));
       started.push(times.started - dueMs);
       over.push(times.over - dueMs);
     }
     await this.#client.schedule.getHandle(id).delete();
     return { started, over };
+  }
+
+  /** When a Workflow was started, and when it was over; milliseconds since 1970. Waits for its end. */
+  async timesOf(workflowId: string): Promise<{ started: number; over: number }> {
+    const deadline = performance.now() + PATIENCE_MS;
+    for (;;) {
+      try {
+        const { startTime, closeTime } = await this.#client.workflow
+          .getHandle(workflowId)
+          .describe();
+        if (closeTime !== undefined)
+          return { started: startTime.getTime(), over: closeTime.getTime() };
+      } catch (error) {
+        if (!(error instanceof WorkflowNotFoundError) || performance.now() > deadline) throw error;
+      }
+      if (performance.now() > deadline) throw new Error(`${workflowId} did not end`);
+      await pause(LOOK_EVERY_MS);
+    }
   }
 
   async stop(): Promise<void> {
@@ -111,21 +129,9 @@ export class BareSchedules {
       policies: { overlap: ScheduleOverlapPolicy.ALLOW_ALL, catchupWindow: CATCHUP_MS },
     });
   }
+}
 
-  async #timesOf(workflowId: string): Promise<{ started: number; over: number }> {
-    const deadline = performance.now() + PATIENCE_MS;
-    for (;;) {
-      try {
-        const { startTime, closeTime } = await this.#client.workflow
-          .getHandle(workflowId)
-          .describe();
-        if (closeTime !== undefined)
-          return { started: startTime.getTime(), over: closeTime.getTime() };
-      } catch (error) {
-        if (!(error instanceof WorkflowNotFoundError) || performance.now() > deadline) throw error;
-      }
-      if (performance.now() > deadline) throw new Error(`${workflowId} did not end`);
-      await pause(LOOK_EVERY_MS);
-    }
-  }
+/** The Workflow Id that Temporal gives to a fire. */
+export function fireIdOf(scheduleId: string, dueMs: number): string {
+  return `${scheduleId}-${new Date(dueMs).toISOString().slice(0, 19)}Z`;
 }

@@ -76,7 +76,7 @@ export async function measureStandby({
       floor: null,
       goal: '≤ 2 KB',
       met: heap.reduce((sum, each) => sum + each, 0) / TRIGGERS <= 2,
-      note: `${NODE_ROLES.map((role, index) => `${role} ${((heap[index] ?? 0) / 1_024).toFixed(1)} MB`).join(' · ')}; Temporal's resident memory ${(before.temporal / 2 ** 20).toFixed(0)} → ${(after.temporal / 2 ** 20).toFixed(0)} MB (beside it, without triggers: ${quiet.residentMb('temporal').toFixed(0)} MB)`,
+      note: `${NODE_ROLES.map((role, index) => `${role} ${((heap[index] ?? 0) / 1_024).toFixed(1)} MB`).join(' · ')}; Temporal's resident memory ${(before.temporal / 2 ** 20).toFixed(0)} → ${(after.temporal / 2 ** 20).toFixed(0)} MB, ${ROUNDS} minutes later ${crowded.residentMb('temporal').toFixed(0)} MB (without triggers ${quiet.residentMb('temporal').toFixed(0)} MB)`,
     },
   ];
 }

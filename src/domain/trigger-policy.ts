@@ -124,7 +124,7 @@ export function decideDue(request: LookRequest): Look & { gap: Gap | undefined }
   // The only one of its kind, a daily one say, is worth being late: nothing that came after it has taken its place.
   const latestMs =
     !more && last !== undefined && nowMs - last - delayOf(last) <= TRIGGER_LATEST_MS ? last : null;
-  const judge = new Judge({ request, fromMs, missedUntilMs, gap, delayOf, latestMs });
+  const judge = new Judge({ request, fromMs, endMs, missedUntilMs, gap, delayOf, latestMs });
   const next = nextDue(definition, untilMs);
   return {
     decision: {
@@ -144,6 +144,7 @@ class Judge {
   readonly #request: LookRequest;
   readonly #fromMs: number;
   readonly #missedUntilMs: number;
+  readonly #lastMissedMs: number;
   readonly #gap: Gap | undefined;
   readonly #delayOf: (dueMs: number) => number;
   readonly #sender: Sender;
@@ -154,6 +155,8 @@ class Judge {
   constructor(parts: {
     request: LookRequest;
     fromMs: number;
+    /** What is due later is not of this decision, nor of a part that follows it. */
+    endMs: number;
     missedUntilMs: number;
     gap: Gap | undefined;
     delayOf: (dueMs: number) => number;
@@ -163,6 +166,7 @@ class Judge {
     this.#request = parts.request;
     this.#fromMs = parts.fromMs;
     this.#missedUntilMs = parts.missedUntilMs;
+    this.#lastMissedMs = Math.min(parts.missedUntilMs, parts.endMs);
     this.#gap = parts.gap;
     this.#delayOf = parts.delayOf;
     this.#sender = new Sender(parts.request);
@@ -245,7 +249,7 @@ class Judge {
       const found: number[] = [];
       // Of jittered ones, some that are due before the end of the gap are acted upon after it, and are not missed.
       for (let asked = limit + 1; ; asked *= 2) {
-        const back = dueTimesBack(definition, this.#fromMs, this.#missedUntilMs, asked);
+        const back = dueTimesBack(definition, this.#fromMs, this.#lastMissedMs, asked);
         found.splice(0, found.length, ...back.filter((each) => this.#isMissed(each)));
         if (found.length >= limit || back.length < asked) break;
       }
@@ -256,7 +260,7 @@ class Judge {
 
   #countMissed(): number {
     const { definition } = this.#request.trigger;
-    this.#missedCount ??= countDue(definition, this.#fromMs, this.#missedUntilMs, COUNT_LIMIT);
+    this.#missedCount ??= countDue(definition, this.#fromMs, this.#lastMissedMs, COUNT_LIMIT);
     return this.#missedCount;
   }
 }

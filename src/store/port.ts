@@ -373,7 +373,7 @@ export interface Store {
   /** They have been sent: the Signal is durable. */
   markDelivered(triggerId: string, requestIds: readonly string[]): Promise<void>;
   /** What was decided before then, was sent and has no receipt is to be sent again: it may have been lost with Temporal's database. */
-  forgetDelivery(decidedBefore: string): Promise<void>;
+  forgetDelivery(triggerId: string, decidedBefore: string): Promise<void>;
   /** Ids after `after`, in order, of triggers with something due before `dueBefore`, or decided before `decidedBefore` and not sent. */
   overdueTriggers(request: {
     dueBefore: string;

@@ -157,6 +157,18 @@ describe('a look', () => {
     expect(decided.decision).toBeNull();
   });
 
+  test('an edit within a gap: the latest of the old rule is run, whatever was due after it', () => {
+    const gap = { nowMs: T0 + 30_000, presentSinceMs: T0 + 28_000, settleMs: T0 + 12_000 };
+    const { decision } = look(gap);
+    expect(outcomes(decision?.fires)).toEqual(['5 skipped missed', '10 caught-up']);
+    expect(decision?.fires[0]?.words).toContain('of 2, run-once runs the latest');
+    const two = trigger({ missed: { policy: 'run-all', limit: 2 } });
+    expect(outcomes(look({ ...gap, trigger: two }).decision?.fires)).toEqual([
+      '5 caught-up',
+      '10 caught-up',
+    ]);
+  });
+
   test('an edit while a jittered one waits makes it no less in time', () => {
     const daily = trigger({
       schedule: { everyMs: 86_400_000, timezone: 'UTC' },

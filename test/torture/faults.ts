@@ -36,6 +36,8 @@ const isOfTrigger = (phase: Phase): phase is TriggerPhase =>
 
 /** Nothing may come into that state for so long. */
 const WAIT_FOR_PHASE_MS = 4_000;
+/** From a due time to its decision, its row, its message. */
+const MOST_STEP_MS = 80;
 /** A supervisor that was killed costs the run some 5 s, in which little else can be hit. */
 const SUPERVISOR_COST = 4;
 
@@ -77,6 +79,8 @@ export class Injector {
           (each) => phasesOfTrigger(each).includes(phase) && this.#canHit(cell, this.#goalOf(each)),
           WAIT_FOR_PHASE_MS,
         );
+        // Such a state is over in some milliseconds, and each of its steps is to be hit.
+        if (this.#random.chance(0.6)) await pause(this.#random.between(1, MOST_STEP_MS), signal);
         if (trigger !== null && !signal.aborted) this.#hit(cell, this.#goalOf(trigger));
         continue;
       }

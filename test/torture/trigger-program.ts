@@ -44,7 +44,7 @@ const CRONS = [
 const MISSED = ['run-once', 'run-all', 'window', 'skip'] as const;
 const WHEN_BUSY = ['skip', 'queue', 'interrupt'] as const;
 
-const WEIGHTS = { change: 13, pause: 4, fire: 8, backfill: 5, read: 14, wait: 56 } as const;
+const WEIGHTS = { change: 13, pause: 2, fire: 8, backfill: 5, read: 14, wait: 58 } as const;
 
 /** How the n-th trigger of an actor begins: policies take turns, the rest is chance. */
 export function planOf(
@@ -74,7 +74,7 @@ export function nextAction(random: Random, given: { mark: string; nowMs: number 
     case 'change':
       return { do: kind, change: changeOf(random, given) };
     case 'pause':
-      return { do: kind, forMs: random.between(1_000, 9_000) };
+      return { do: kind, forMs: random.between(1_000, 7_000) };
     case 'fire':
       return { do: kind, twice: random.chance(0.4) };
     case 'backfill':

@@ -172,7 +172,7 @@ function createStore({
     importConversation: (request) =>
       write((to) => to.importConversation(request), request.events.length),
     compact,
-    forgetDelivery: (decidedBefore) => write((to) => to.forgetDelivery(decidedBefore), 1),
+    forgetDelivery: (id, decidedBefore) => write((to) => to.forgetDelivery(id, decidedBefore), 1),
     markDelivered: (id, requestIds) => write((to) => to.markDelivered(id, requestIds), 1),
 
     conversation: (id) => ask(() => reads.conversation(connection, id)),

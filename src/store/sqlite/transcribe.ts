@@ -145,8 +145,8 @@ export class Transcriber {
     this.#log.triggers.markDelivered(triggerId, requestIds);
   }
 
-  forgetDelivery(decidedBefore: string): void {
-    this.#log.triggers.forgetDelivery(decidedBefore);
+  forgetDelivery(triggerId: string, decidedBefore: string): void {
+    this.#log.triggers.forgetDelivery(triggerId, decidedBefore);
   }
 
   fork({ conversationId, create, origin }: Parameters<Store['fork']>[0]): boolean {

@@ -153,10 +153,12 @@ export class TriggerProjector {
       );
   }
 
-  forgetDelivery(decidedBefore: string): void {
+  forgetDelivery(triggerId: string, decidedBefore: string): void {
     this.#run(
-      `UPDATE ledger SET delivered = 0 WHERE settled = 0 AND delivered = 1 AND decided_at < ?`,
+      `UPDATE ledger SET delivered = 0 WHERE settled = 0 AND delivered = 1 AND decided_at < ?
+         AND stream = (SELECT stream FROM triggers WHERE trigger_id = ?)`,
       decidedBefore,
+      triggerId,
     );
   }
 

@@ -13,7 +13,7 @@ import { isSameProcess } from '../../../src/providers/process/process-table.ts';
 import type { Role } from '../../../src/supervisor/state.ts';
 import { eventually } from '../../support/eventually.ts';
 import { newConversation, script } from './conversations.ts';
-import { RECOVERED_WITHIN_MS } from './faults.ts';
+import { RECOVERED_WITHIN_MS, viewOf } from './faults.ts';
 import { sharedHoldfast } from './shared-holdfast.ts';
 import { TableUnderTest } from './tables.ts';
 import {
@@ -35,7 +35,7 @@ const TIMEOUT_MS = 4 * RECOVERED_WITHIN_MS;
 /** Of a trigger of which everything is to run in the end, however long somebody was away. */
 const ALL = { policy: 'run-all', limit: 1_000 } as const;
 /** Longer than the grace, 10 s. */
-const FROZEN_MS = 15_000;
+const GAP_MS = 15_000;
 /** More due times after everything is back. */
 const MORE = 3;
 
@@ -81,6 +81,26 @@ async function whileStopped(meanwhile: () => void): Promise<void> {
   await holdfast.start();
 }
 
+/**
+ * What was due last is done, and a moment ago: of what is sent before a copy and done after it, Temporal knows the end, and the
+ * copy does not.
+ */
+async function justDone(triggers: readonly TriggerUnderTest[]): Promise<void> {
+  await eventually(async () => {
+    for (const trigger of triggers) {
+      const { turnId, conversationId = '', ...last } = (await trigger.ledger()).at(-1) ?? noRow();
+      const { state } = await viewOf({ holdfast, conversationId });
+      const isDone = turnId !== undefined && state === 'idle';
+      if (!isDone || Date.now() - dueMs(last) > trigger.everyMs / 4) return false;
+    }
+    return true;
+  }, RECOVERED_WITHIN_MS);
+}
+
+function noRow(): never {
+  throw new Error('there is no row');
+}
+
 /** Files of the home whose names begin so. */
 const filesOf = (name: string): string[] =>
   readdirSync(holdfast.home).filter((file) => file.startsWith(name));
@@ -123,7 +143,7 @@ test(
     const { pid } = await holdfast.process('temporal');
     process.kill(pid, 'SIGSTOP');
     const frozenMs = Date.now();
-    await eventually(() => Date.now() > frozenMs + FROZEN_MS, FROZEN_MS + 10_000);
+    await eventually(() => Date.now() > frozenMs + GAP_MS, GAP_MS + 10_000);
     const thawMs = Date.now();
     process.kill(pid, 'SIGCONT');
     for (const { trigger, runs } of triggers) {
@@ -184,13 +204,7 @@ test(
     ]);
     const copy = join(holdfast.workspace, 'copy');
     mkdirSync(copy);
-    // At rest, and just after a due time. Of what was sent before the copy and is answered after it, Temporal knows the answer,
-    // and the copy does not.
-    await eventually(async () => {
-      const rows = (await Promise.all(triggers.map((trigger) => trigger.ledger()))).flat();
-      const isAtRest = rows.filter(isRun).every(({ turnId }) => turnId !== undefined);
-      return isAtRest && Date.now() % everyMs < everyMs / 4;
-    }, RECOVERED_WITHIN_MS);
+    await justDone(triggers);
     let copiedMs = 0;
     await whileStopped(() => {
       for (const file of filesOf('holdfast.db'))
@@ -198,9 +212,14 @@ test(
       copiedMs = Date.now();
     });
     const ranOn = await Promise.all(triggers.map((trigger) => trigger.untilRan(1)));
-    const younger = await newTrigger();
+    const younger = await TriggerUnderTest.create(holdfast, {
+      conversationId: await newConversation(holdfast),
+      everyMs: 3_600_000,
+    });
     const schedule = `trigger:${younger.triggerId}`;
-    expect(await schedulesOf(holdfast)).toContain(schedule);
+    await eventually(async () => (await schedulesOf(holdfast)).includes(schedule));
+    await eventually(() => Date.now() > copiedMs + GAP_MS, 2 * GAP_MS);
+    await justDone(triggers);
     let restoredMs = 0;
     await whileStopped(() => {
       for (const file of filesOf('holdfast.db')) rmSync(join(holdfast.home, file));
