@@ -62,6 +62,9 @@ const worker = await Worker.create({
   },
   // One workflow thread and a small cache of conversations: a conversation that is not in it is replayed from its history.
   workflowThreadPoolSize: 1,
+  // With 40 (the default) that thread replays them interleaved, and on a busy machine all of them take longer than their 10 s,
+  // are lost, and begin again. Found by torture; the others wait at the server, where no time runs against them.
+  maxConcurrentWorkflowTaskExecutions: 8,
   maxCachedWorkflows: 200,
   // What Temporal waits for a worker that was killed before it gives its conversations to the next one (default 10 s).
   stickyQueueScheduleToStartTimeout: '2 seconds',
