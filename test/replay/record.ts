@@ -460,7 +460,10 @@ async function write(file: string, { handle }: { handle: Recorded }): Promise<vo
   // The last Workflow Task is closed when the server says that none is pending.
   await eventually(async () => (await handle.describe()).raw.pendingWorkflowTask == null);
   const history = await handle.fetchHistory();
-  writeFileSync(file, `${JSON.stringify(JSON.parse(historyToJSON(history)), null, 1)}\n`);
+  const text = JSON.stringify(JSON.parse(historyToJSON(history)), null, 1);
+  // Stack traces name the folder in which it was recorded.
+  const root = fileURLToPath(new URL('../../', import.meta.url));
+  writeFileSync(file, `${text.replaceAll(root, '/')}\n`);
   process.stdout.write(`${basename(file)}: ${history.events?.length} events\n`);
 }
 
