@@ -20,7 +20,7 @@ export function sessionToResume({ provider, conversation }: ColdStart): string |
   return provider.capabilities.resume ? conversation.providerSessionId : null;
 }
 
-/** What was said before this turn, as text; undefined when nothing was. */
+/** What was said before this attempt, without its own turn, as text; undefined when nothing was. */
 export async function historyBefore(
   store: Store,
   { conversationId, turnId }: AttemptRow,

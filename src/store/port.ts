@@ -292,8 +292,9 @@ export interface Store {
     messageId: string,
   ): Promise<{ message: MessageViewValue; previousMessageId: string | null } | null>;
   /**
-   * Rows of before `turnId` that are neither cut nor discarded nor open, oldest first: the newest of them, up to `limitBytes` of
-   * text. The oldest one that is given may be its text's end only; `truncated` says that something was left out.
+   * What `turnId`'s provider should know when it begins: rows of other turns that are neither cut nor discarded nor open, oldest
+   * first (of a retried turn also what was said since): the newest of them, up to `limitBytes` of text. The oldest one that
+   * is given may be its text's end only; `truncated` says that something was left out.
    */
   history(
     conversationId: string,

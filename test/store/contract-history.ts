@@ -190,7 +190,7 @@ export function describeHistory(engine: string, makeData: () => Promise<StoreDat
     });
 
     describe('history', () => {
-      it('is what was before a turn and still counts, oldest first', async () => {
+      it('is what counts and is not of the turn itself, oldest first', async () => {
         const store = await newStore();
         await say(
           store,
@@ -206,8 +206,9 @@ export function describeHistory(engine: string, makeData: () => Promise<StoreDat
         const ids = async (turnId: string) =>
           (await store.history('c1', turnId, 1_000)).rows.map(({ messageId }) => messageId);
         expect(await ids('t4')).toStrictEqual(['t1-asks', 't1-answer', 't3-asks', 't3-answer']);
-        expect(await ids('t3')).toStrictEqual(['t1-asks', 't1-answer']);
-        expect(await ids('t1')).toStrictEqual([]);
+        // Retried turns: what was said after them is known to whoever answers now (torture seed 381).
+        expect(await ids('t3')).toStrictEqual(['t1-asks', 't1-answer', 't4-asks']);
+        expect(await ids('t1')).toStrictEqual(['t3-asks', 't3-answer', 't4-asks']);
         // Of a turn that has no row yet: everything but what is open.
         expect(await ids('t5')).toStrictEqual([
           't1-asks',

@@ -249,11 +249,6 @@ describe('the plans of the store’s statements', () => {
     ['the last turn', ["SET pieces = 'due'"], ['attempts_by_start']],
     ['whether a turn is new', ['SET turn_count ='], ['sqlite_autoindex_attempts_1 \\(turn_id']],
     [
-      'where a turn begins',
-      ['SELECT min(seq) AS seq FROM messages WHERE turn_id'],
-      ['messages_by_turn'],
-    ],
-    [
       'a page of turns',
       ['SELECT turn_id, started_seq FROM attempts a'],
       ['attempts_by_start', 'sqlite_autoindex_attempts_1 \\(turn_id'],

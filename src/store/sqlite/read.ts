@@ -239,22 +239,14 @@ export function history(
   limitBytes: number,
 ): Answer<'history'> {
   return connection.consistently(() => {
-    const own = one(
-      connection,
-      // The plus keeps the database from looking for the turn along the whole conversation.
-      'SELECT min(seq) AS seq FROM messages WHERE turn_id = ? AND +conversation_id = ?',
-      turnId,
-      conversationId,
-    );
-    const end = own === undefined ? null : integerOrNull(own, 'seq');
     const rows: MessageViewValue[] = [];
     let leftBytes = limitBytes;
     const older = connection
       .prepare(
-        `SELECT * FROM messages WHERE conversation_id = ? AND seq < ? AND cut = 0 AND status IN ('complete', 'partial')
+        `SELECT * FROM messages WHERE conversation_id = ? AND turn_id IS NOT ? AND cut = 0 AND status IN ('complete', 'partial')
          ORDER BY seq DESC`,
       )
-      .iterate(conversationId, end ?? Number.MAX_SAFE_INTEGER);
+      .iterate(conversationId, turnId);
     for (const row of older) {
       const whole = toMessage(row);
       const bytes = Buffer.byteLength(whole.content);
