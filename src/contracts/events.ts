@@ -69,6 +69,23 @@ export const Usage = Type.Object({
   outputTokens: Type.Number({ minimum: 0 }),
   costUsd: Type.Optional(Type.Number({ minimum: 0 })),
 });
+/**
+ * `task`: the prompt that an agent was made with. `result`, `error`: how an agent's task ended (completed, or not). `message`: what
+ * one wrote to another. `recovery`: what a boot has interrupted.
+ */
+export const MailKind = Type.Union([
+  Type.Literal('task'),
+  Type.Literal('message'),
+  Type.Literal('result'),
+  Type.Literal('error'),
+  Type.Literal('recovery'),
+]);
+/** Whose mail a message or a queued row is. `from`: the sender's conversationId; null: Holdfast itself. */
+export const MailMark = Type.Object({
+  messageId: Id,
+  from: Type.Union([Id, Type.Null()]),
+  kind: MailKind,
+});
 export const QueueItem = Type.Object({
   requestId: Id,
   turnId: Id,
@@ -88,6 +105,8 @@ export const QueueItem = Type.Object({
   held: Type.Optional(Type.Literal(true)),
   /** It interrupts, or was promoted: it gives way to no other conversation of the table. */
   now: Type.Optional(Type.Literal(true)),
+  /** It is mail; what of it stands together is given to one turn. */
+  mail: Type.Optional(MailMark),
 });
 /** Where a fork came from; `messageId` null: the whole history. */
 export const ForkOrigin = Type.Object({
@@ -119,6 +138,64 @@ export const ConversationSummary = Type.Object({
   createdAt: Timestamp,
   forkedFrom: Type.Union([ForkOrigin, Type.Null()]),
   ...SUMMARY_ACTIVITY,
+});
+
+/** What a conversation is in its team: an agent is a conversation that another one has made. */
+export const AgentLink = Type.Object({
+  /** Names it within its team; the root's is `root`. */
+  agentId: Id,
+  name: Type.String(),
+  role: Type.String(),
+  /** ConversationId of the team's root, and of the one that made it. */
+  rootId: Id,
+  parentId: Id,
+  /** 1 for the root's children. */
+  depth: Type.Integer({ minimum: 1 }),
+});
+/**
+ * `accepted`: it is recorded. `delivered`: it is in the receiver's queue. `applied`: a turn of the receiver has begun with it or
+ * taken it in. `failed`: refused or removed. `expired`: not taken in its time. The last two can be sent again.
+ */
+export const MailState = Type.Union([
+  Type.Literal('accepted'),
+  Type.Literal('delivered'),
+  Type.Literal('applied'),
+  Type.Literal('failed'),
+  Type.Literal('expired'),
+]);
+/** An agentId, or the conversationId of one that is no member any more. */
+export const MailAddress = Type.String();
+/** A member of a team, as the tree shows it. The root: depth 0, no parent, agentId `root`. */
+export const AgentView = Type.Object({
+  agentId: Id,
+  conversationId: Id,
+  parentId: Type.Union([Id, Type.Null()]),
+  name: Type.String(),
+  role: Type.String(),
+  depth: Type.Integer({ minimum: 0 }),
+  provider: Type.String(),
+  model: Type.Union([Type.String(), Type.Null()]),
+  workspacePath: Type.String(),
+  /** The provider's own session; null: it has none yet, or has lost it. */
+  providerSessionId: Type.Union([Type.String(), Type.Null()]),
+  state: ConversationState,
+  /** How its newest attempt that has ended did; null: none has. */
+  outcome: Type.Union([Outcome, Type.Null()]),
+  lastLine: Type.String(),
+  turnCount: Type.Integer({ minimum: 0 }),
+  queued: Type.Integer({ minimum: 0 }),
+  approvals: Type.Integer({ minimum: 0 }),
+  usage: Usage,
+  /** Its mailbox: how many rows are in each state. */
+  mail: Type.Object({
+    accepted: Type.Integer({ minimum: 0 }),
+    delivered: Type.Integer({ minimum: 0 }),
+    applied: Type.Integer({ minimum: 0 }),
+    failed: Type.Integer({ minimum: 0 }),
+    expired: Type.Integer({ minimum: 0 }),
+  }),
+  createdAt: Timestamp,
+  lastAt: Timestamp,
 });
 
 /** When a trigger is due. Times of `cron`, and an `at` without an offset, are of `timezone` (IANA). */
@@ -213,6 +290,7 @@ export const EVENT_PAYLOADS = {
     model: Type.Union([Type.String(), Type.Null()]),
     workspacePath: Type.String(),
     forkedFrom: Type.Optional(ForkOrigin),
+    agent: Type.Optional(AgentLink),
   }),
   'conversation.updated': Type.Object({
     title: Type.Optional(Type.String()),
@@ -233,6 +311,8 @@ export const EVENT_PAYLOADS = {
     messageId: Id,
     role: Type.Union([Type.Literal('user'), Type.Literal('system')]),
     content: Type.String(),
+    /** The mail that it is, in order. */
+    mail: Type.Optional(Type.Array(MailMark)),
   }),
   /** A row of another conversation, under a fresh id. */
   'message.copied': Type.Object({
@@ -344,6 +424,8 @@ export const EVENT_PAYLOADS = {
     message: Type.Optional(Type.String()),
     /** Whether the provider may have acted: tools of this attempt that had started. */
     toolsStarted: Type.Optional(Type.Integer({ minimum: 0 })),
+    /** The turn host's boot that found it dead. */
+    boot: Type.Optional(Id),
   }),
   /** A trigger has sent the message of this requestId, which comes next. */
   'trigger.fired': Type.Object({
@@ -353,6 +435,35 @@ export const EVENT_PAYLOADS = {
     outcome: TriggerOutcome,
     words: Type.String(),
   }),
+  /** A row of this conversation's mailbox. A second one of (`from`, `messageId`) is the first. */
+  'mail.accepted': Type.Object({
+    messageId: Id,
+    /** The sender's conversationId; null: Holdfast itself. */
+    from: Type.Union([Id, Type.Null()]),
+    kind: MailKind,
+    content: Type.String(),
+    outcome: Type.Optional(Outcome),
+    whenBusy: Type.Optional(Type.Union([Type.Literal('queue'), Type.Literal('steer')])),
+    expiresAt: Type.Optional(Timestamp),
+    /** It starts no turn by itself: it goes along with what does, or with the end of a turn that was not cancelled. */
+    waits: Type.Optional(Type.Literal(true)),
+    /** messageIds of rows of this mailbox that are told in it, and applied with it; with their senders. */
+    covers: Type.Optional(Type.Array(Type.Object({ messageId: Id, from: Id }))),
+    /** Of kind `recovery`: of which boot; of an end: the boot that found it interrupted. */
+    boot: Type.Optional(Id),
+  }),
+  /** A row that was not taken in its time. */
+  'mail.expired': Type.Object({ messageId: Id, from: Type.Union([Id, Type.Null()]) }),
+  /** Somebody has a failed or expired row sent again. */
+  'mail.again': Type.Object({
+    messageId: Id,
+    from: Type.Union([Id, Type.Null()]),
+    /** How often it was sent with this, from 1. */
+    sending: Type.Integer({ minimum: 2 }),
+  }),
+  // From here on: a team's stream alone.
+  /** What the tree shows of a member, as a whole; also when it is new. */
+  'agent.changed': Type.Object({ agent: AgentView }),
   // From here on: a table's stream alone.
   'table.created': Type.Object({
     title: Type.String(),
@@ -452,6 +563,11 @@ export type PhaseName = Static<typeof Phase>;
 export type UsageValue = Static<typeof Usage>;
 export type ConversationSummaryValue = Static<typeof ConversationSummary>;
 export type QueueItemValue = Static<typeof QueueItem>;
+export type AgentLinkValue = Static<typeof AgentLink>;
+export type AgentViewValue = Static<typeof AgentView>;
+export type MailKindName = Static<typeof MailKind>;
+export type MailStateName = Static<typeof MailState>;
+export type MailMarkValue = Static<typeof MailMark>;
 export type TriggerScheduleValue = Static<typeof TriggerSchedule>;
 export type TriggerDefinitionValue = Static<typeof TriggerDefinition>;
 export type TriggerOutcomeName = Static<typeof TriggerOutcome>;

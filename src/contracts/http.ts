@@ -55,6 +55,8 @@ export const CancelBody = Type.Object(
     requestId: Type.Optional(Id),
     /** What waits in the queue stays there, until it is released. */
     holdQueue: Type.Optional(Type.Boolean()),
+    /** The same, with what waits held, for every agent below it. */
+    cascade: Type.Optional(Type.Boolean()),
   },
   closed,
 );

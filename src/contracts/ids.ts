@@ -64,6 +64,11 @@ export function triggerStream(triggerId: string): string {
   return `trigger:${triggerId}`;
 }
 
+/** Key of a team's stream: what its tree shows. */
+export function teamStream(rootConversationId: string): string {
+  return `team:${rootConversationId}`;
+}
+
 /** Append keys: unique in a stream; a repeated key writes nothing and answers with the first result. */
 export const appendKey = {
   created: (): string => 'created',
@@ -85,6 +90,11 @@ export const appendKey = {
   triggered: (requestId: string): string => `triggered:${requestId}`,
   /** The n-th part of what a command decided. */
   commandPart: (commandId: string, n: number): string => `command:${commandId}.${n}`,
+  /** A row of a mailbox: one for each message of a sender (M1); `from` null: Holdfast itself. */
+  mail: (from: string | null, messageId: string): string => `mail:${from ?? ''}:${messageId}`,
+  /** It was not taken, or is sent again, for the n-th time. */
+  mailTurned: (from: string | null, messageId: string, sending: number): string =>
+    `mail:${from ?? ''}:${messageId}#${sending}`,
   /** What a workflow decided that began from the store's state; `freshId` makes it unique. */
   resumed: (freshId: string): string => `resumed:${freshId}`,
 };

@@ -105,3 +105,21 @@ export const TRIGGER_LIMIT = 10_000;
 export const DECISIONS_AT_ONCE = 500;
 /** Temporal's Schedule makes up for what it missed of the last so much; each is only a look, and what is older is found by any look. */
 export const CATCHUP_WINDOW_MS = 600_000;
+/** Deepest agent: the root's children have depth 1. */
+export const AGENT_DEPTH_LIMIT = 8;
+/** Children of one agent. */
+export const AGENT_BREADTH_LIMIT = 256;
+/** Agents of one team, without its root. */
+export const AGENT_LIMIT = 1_024;
+/** Of the answer that a child's end tells its parent: its end. The whole is in the child's transcript. */
+export const MAIL_END_BYTES = 64 * 1024;
+/** Mail that is not taken into the receiver's queue for so long has expired, unless its sender said otherwise. */
+export const MAIL_EXPIRY_MS = 24 * 3_600_000;
+/** The longest that a sender may say. */
+export const MAIL_EXPIRY_LIMIT_MS = 30 * 24 * 3_600_000;
+/** Rows of mail that may wait in one conversation's queue; the rest of its queue is for people. */
+export const MAIL_QUEUE_LIMIT = QUEUE_LIMIT / 2;
+/** Most bytes of them, and of mail that one turn is given. */
+export const MAIL_QUEUE_LIMIT_BYTES = PROMPT_LIMIT_BYTES - 64 * 1024;
+/** Mail that was accepted so long ago and not taken: its receiver is told again to look. */
+export const MAIL_UNTAKEN_MS = 2_000;

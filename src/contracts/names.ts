@@ -67,6 +67,8 @@ export const SIGNAL = {
   quiet: 'quiet',
   /** From the worker: the store's state is another than the workflow's. */
   reopen: 'reopen',
+  /** A message of another agent; without one: there is something in the mailbox. */
+  mail: 'mail',
 } as const;
 
 /** Signals of a table's workflow. */
@@ -90,6 +92,9 @@ export const TRIGGER_SIGNAL = {
   /** Something may be due, or decided and not delivered. */
   look: 'look',
 } as const;
+
+/** AgentId of a team's root. */
+export const ROOT_AGENT = 'root';
 
 export const QUERY = { snapshot: 'snapshot' } as const;
 

@@ -6,7 +6,7 @@
  */
 import { Type, type Static } from 'typebox';
 
-import { ConversationState, Decision, ForkOrigin, Id, QueueItem } from './events.ts';
+import { AgentLink, ConversationState, Decision, ForkOrigin, Id, QueueItem } from './events.ts';
 
 export const WhenBusy = Type.Union([
   Type.Literal('queue'),
@@ -28,6 +28,8 @@ export const CancelSignal = Type.Object({
   by: Type.Optional(Type.String({ maxLength: 64 })),
   /** What waits in the queue stays there, until it is released. */
   holdQueue: Type.Optional(Type.Boolean()),
+  /** The same, with what waits held, for every agent below it. */
+  cascade: Type.Optional(Type.Boolean()),
 });
 /** One of the three: other text, another place, or to the front with a cancel of what runs. */
 export const UpdateQueuedSignal = Type.Object({
@@ -78,6 +80,14 @@ export const ConversationInput = Type.Object({
       workspacePath: Type.String(),
       /** It begins with copies of that conversation's rows, up to and with that message; null: all of them. */
       fork: Type.Optional(ForkOrigin),
+      /** It is an agent, made with this task; it is there with its link and its task, or not at all. */
+      agent: Type.Optional(
+        Type.Object({
+          ...AgentLink.properties,
+          /** Null: it is idle until somebody writes to it. */
+          task: Type.Union([Type.String({ minLength: 1 }), Type.Null()]),
+        }),
+      ),
     }),
   ),
 });

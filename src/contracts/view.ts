@@ -6,6 +6,7 @@ import {
   ConversationSummary,
   Decision,
   Id,
+  MailMark,
   MessageKind,
   MessageRole,
   MessageStatus,
@@ -30,6 +31,8 @@ export const MessageView = Type.Object({
   status: MessageStatus,
   at: Timestamp,
   tool: Type.Optional(ToolView),
+  /** The mail that it is, in order. */
+  mail: Type.Optional(Type.Array(MailMark)),
   /** It was cut from the history (rollback, or an edit of an earlier message), and stays readable. */
   cut: Type.Optional(Type.Literal(true)),
 });

@@ -26,6 +26,17 @@
  *     or `trigger.removed` whose `from` is not the trigger's `decidedUntil`, and any of them of a removed trigger, throws
  *     `fenced`; of an unknown one, `not_found`. Rows outside of what they decide, and a backfill of what is not decided yet, are
  *     a caller's defect: a TypeError. An append's events are decided one upon the other.
+ *  M1 a mailbox is projected from its conversation's events: `mail.accepted` is a row, a second one of (sender, messageId) none. Its
+ *     row follows the receipt of its request (`mailRequestId` of mail-request-id.ts) in the same transaction: queued `delivered`,
+ *     started or taken by steering `applied`, rejected `failed` with the code, removed or dropped unstarted `failed` (`removed`);
+ *     what it covers is applied with it. The end of a child's attempt appends `mail.accepted` to its parent's stream in the same
+ *     transaction, when that attempt is of the turn of the child's task.
+ *  M2 an end `interrupted` with a `boot`, of a member of a team, is owed to that team's root until a `mail.accepted` of kind `recovery`
+ *     in the root's stream.
+ *  T2 what the tree shows of a member of a team is told to the team's stream (`agent.changed`) with the event that changes it, at the
+ *     moments of T1 and when its mailbox changes. A conversation becomes a team's root with its first child. A child over a limit
+ *     of limits.ts throws `budget_exceeded` with `limit`: `depth`, `breadth` or `agents`; a second one of (root, agentId) `request_id_reused`.
+ *
  *  D2 a receipt of a request that is in a ledger is written into its row in the same transaction: the turn, or why it was
  *     refused; a receipt that was there before is, with the row. What has a receipt counts as sent.
  *
@@ -33,10 +44,14 @@
  * conversation that was never created; `request_id_reused` for a second receipt of a requestId; `shutting_down` after
  * `close`; `internal` when the data stays locked by another process; everything else unexpected as it is.
  */
+import type { MailRowValue, TeamViewValue } from '../contracts/agents.ts';
 import type {
+  AgentLinkValue,
   ConversationStateName,
   ConversationSummaryValue,
   Event,
+  MailKindName,
+  MailStateName,
   NewEvent,
   OutcomeName,
   QueueItemValue,
@@ -60,7 +75,7 @@ import type { RequestRecord, RunningTurn } from '../domain/conversation.ts';
 export type Fence = { turnId: string; attempt: number; epoch: number };
 
 export type AppendRequest = {
-  /** `conversationStream(id)`, `tableStream(id)` or `triggerStream(id)` of contracts/ids.ts. */
+  /** `conversationStream(id)`, `tableStream(id)` or `triggerStream(id)` of contracts/ids.ts; a team's is the store's own. */
   stream: string;
   events: readonly NewEvent[];
   key?: string;
@@ -190,6 +205,37 @@ export type Undelivered = {
   whenBusy: 'queue' | 'reject' | 'interrupt';
   /** Of the rule by which it was decided. */
   definition: TriggerDefinitionValue;
+};
+
+/** What an agent was made as. `task`: the prompt; null: it was made without one. */
+export type AgentRow = AgentLinkValue & { conversationId: string; task: string | null };
+
+/** A row of a mailbox that is to be taken. `sending`: how often it was, from 1. */
+export type TakeableMail = {
+  messageId: string;
+  from: string | null;
+  /** AgentId and name of the sender; null: Holdfast itself. */
+  sender: { agentId: string; name: string } | null;
+  kind: MailKindName;
+  content: string;
+  outcome: OutcomeName | null;
+  whenBusy: 'queue' | 'steer';
+  requestId: string;
+  expiresAt: string | null;
+};
+
+/** What a boot has interrupted of a team, and nobody has told its root. */
+export type OwedRecovery = {
+  rootId: string;
+  /** Newest last. */
+  interrupted: {
+    conversationId: string;
+    turnId: string;
+    attempt: number;
+    boot: string;
+    cause: string;
+    at: string;
+  }[];
 };
 
 /** A list's row; `match`: what a search found (null messageId: the title). */
@@ -382,6 +428,49 @@ export interface Store {
     after: string;
     limit: number;
   }): Promise<string[]>;
+
+  /** Null: no agent, but perhaps a root or a conversation that stands alone. */
+  agent(conversationId: string): Promise<AgentRow | null>;
+  /** The conversationId of a member by its agentId (`root`: the root itself). */
+  memberByAgentId(rootId: string, agentId: string): Promise<string | null>;
+  /** Conversations that this one has made, oldest first. */
+  children(conversationId: string): Promise<string[]>;
+  /** The tree, a parent before its children, of any conversation of which `rootId` is the id; null: there is no such conversation, or it is an agent. */
+  team(rootId: string): Promise<TeamViewValue | null>;
+  /** Rows in the order of their acceptance. Throws: `invalid_request` for a cursor that no list gave. */
+  mail(request: {
+    conversationId: string;
+    box: 'in' | 'out' | 'any';
+    state: MailStateName | null;
+    cursor: string | null;
+    limit: number;
+  }): Promise<{ items: MailRowValue[]; nextCursor: string | null }>;
+  /** The row of (receiver, sender, messageId). */
+  mailRow(row: {
+    conversationId: string;
+    from: string | null;
+    messageId: string;
+  }): Promise<MailRowValue | null>;
+  /**
+   * Rows of a mailbox that are accepted and not covered, in order, as many as fit into both limits, but one at least; `more`: there are
+   * others. Those that wait (`waits`) only with `waiting`. `limit` 0: none. Also those that have expired.
+   */
+  takeableMail(request: {
+    conversationId: string;
+    limit: number;
+    limitBytes: number;
+    waiting: boolean;
+  }): Promise<{ items: TakeableMail[]; more: boolean }>;
+  /** The prompt (`promptOfMail`) of the rows of these requests that are in the mailbox. */
+  mailTexts(conversationId: string, requestIds: readonly string[]): Promise<Map<string, string>>;
+  /** Ids after `after`, in order, of conversations with takeable mail that does not wait and was accepted before then. */
+  withUntakenMail(request: {
+    acceptedBefore: string;
+    after: string;
+    limit: number;
+  }): Promise<string[]>;
+  /** Of attempts that ran on that host. */
+  owedRecoveries(host: string): Promise<OwedRecovery[]>;
 
   /** Events after `afterSeq`, upwards, at most `limit`; `lastSeq` is the stream's newest. */
   events(
