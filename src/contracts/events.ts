@@ -105,8 +105,8 @@ export const QueueItem = Type.Object({
   held: Type.Optional(Type.Literal(true)),
   /** It interrupts, or was promoted: it gives way to no other conversation of the table. */
   now: Type.Optional(Type.Literal(true)),
-  /** It is mail; what of it stands together is given to one turn. */
-  mail: Type.Optional(MailMark),
+  /** It is mail, of which `content` is the beginning; `bytes` has the whole. What of it stands together is given to one turn. */
+  mail: Type.Optional(Type.Object({ ...MailMark.properties, bytes: Type.Integer({ minimum: 0 }) })),
 });
 /** Where a fork came from; `messageId` null: the whole history. */
 export const ForkOrigin = Type.Object({

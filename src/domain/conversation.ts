@@ -1,3 +1,4 @@
+import type { MailSignalValue } from '../contracts/agents.ts';
 /**
  * The conversation, as pure decisions: what a command leads to, and what an event changes.
  *
@@ -10,6 +11,7 @@
  *     were there when it was held stay, those that came later go by.
  *     What waits while nothing runs is held, or waits for its table's slot; a model rebuilt from the store may break
  *     this until `resume` was decided.
+ *  M1 mail is a send: what of it stands together at the head of the queue is given to one turn, in order, and each row says so.
  *  C1 a cancel decides no end: it asks for one; the attempt's only end is written once, by whoever ends it.
  *  An interrupt or a cancel never removes anything from the queue; a removal is a decision of its own, with an end.
  *
@@ -18,12 +20,15 @@
 import type {
   ConversationStateName,
   Event,
+  MailMarkValue,
   NewEvent,
   OutcomeName,
   QueueItemValue,
 } from '../contracts/events.ts';
 import { appendKey, isId } from '../contracts/ids.ts';
 import {
+  MAIL_QUEUE_LIMIT,
+  MAIL_QUEUE_LIMIT_BYTES,
   PROMPT_LIMIT_BYTES,
   PROMPT_LIMIT_JSON_BYTES,
   QUEUE_LIMIT,
@@ -59,6 +64,8 @@ export type ConversationModel = {
   held: boolean;
   /** The turn host this conversation is pinned to; null until one has claimed it. */
   host: string | null;
+  /** The conversation that made this one; null: nobody did. Absent in what was carried over from before there were agents. */
+  parentId?: string | null;
   /** requestIds decided lately, oldest first, bounded. */
   recent: string[];
 };
@@ -71,8 +78,17 @@ export type Command =
       whenBusy: WhenBusyName;
       /** The user message that this one replaces, and what the store knows of it. */
       replaces?: Replaced;
+      /** It is mail, of which `content` may be the beginning only. */
+      mail?: NonNullable<QueueItemValue['mail']>;
     }
-  | { type: 'cancel'; turnId: string | null; by: string; holdQueue?: boolean }
+  | {
+      type: 'cancel';
+      turnId: string | null;
+      by: string;
+      holdQueue?: boolean;
+      /** Its children are to be told the same; decides nothing here. */
+      cascade?: boolean;
+    }
   | {
       type: 'queue.update';
       commandId: string;
@@ -337,9 +353,10 @@ function decideSend(
 ): Decision | null {
   const { requestId, content, whenBusy } = command;
   if (isDecided(model, requestId)) return null;
-  const refusal = refuseContent(content);
+  const { replaces, mail } = command;
+  // Mail was looked at when it was accepted, and its beginning may be blank.
+  const refusal = mail === undefined ? refuseContent(content) : null;
   if (refusal !== null) return reject('send', requestId, refusal);
-  const { replaces } = command;
   if (replaces?.found === false) return reject('send', requestId, 'not_found');
   const item = {
     requestId,
@@ -347,6 +364,7 @@ function decideSend(
     content,
     attempt: 1,
     ...(replaces === undefined ? {} : { replaces: replaces.messageId }),
+    ...(mail === undefined ? {} : { mail }),
   };
   if (mayStart(model, context)) {
     const started = start(model, item, 'send', context, [], replaces);
@@ -657,11 +675,66 @@ function startQueued({
   commandId?: string;
   before?: readonly NewEvent[];
 }): Decision {
-  const changed = queueChanged(model, numbered(rest), commandId);
+  const joined = joining(item, rest);
+  const left = rest.filter((queued) => !joined.includes(queued));
+  const changed = queueChanged(model, numbered(left), commandId);
   const kind = item.attempt === 1 ? 'send' : 'retry';
   const replaces = head?.messageId === item.replaces ? head : undefined;
   const own = { ...context, messageId: promptMessageId(item.turnId) };
-  return { ...start(model, item, kind, own, [...before, changed], replaces), key, request: null };
+  const started = start(model, item, kind, own, [...before, changed], replaces, joined);
+  return { ...started, key, request: null };
+}
+
+/** Marks a message as mail; its text is to be completed from the mailbox, unless somebody has edited it. */
+function mailIn(items: readonly Omit<QueueItemValue, 'position'>[]): {
+  mail: MailMarkValue[];
+  joins?: string[];
+} {
+  const mail = items.flatMap((item) => {
+    if (item.mail === undefined) return [];
+    const { messageId, from, kind } = item.mail;
+    return [{ messageId, from, kind }];
+  });
+  return items.some((item) => item.edited !== undefined)
+    ? { mail }
+    : { mail, joins: items.map(({ requestId }) => requestId) };
+}
+
+/** Mail that follows mail is given to the same turn, as much of it as one may be given. A task is a prompt of its own. */
+function joining(first: QueueItemValue, rest: readonly QueueItemValue[]): QueueItemValue[] {
+  if (!isJoinable(first)) return [];
+  const joined: QueueItemValue[] = [];
+  let bytes = bytesInQueue(first);
+  for (const item of rest) {
+    if (item.held === true) continue;
+    bytes += bytesInQueue(item) + JOINT.length;
+    if (!isJoinable(item) || bytes > MAIL_QUEUE_LIMIT_BYTES) break;
+    joined.push(item);
+  }
+  return joined;
+}
+
+function isJoinable(item: QueueItemValue): boolean {
+  return isMail(item) && item.mail.kind !== 'task' && item.attempt === 1 && item.steer !== true;
+}
+
+/** Between the pieces of mail that one turn is given. */
+export const JOINT = '\n\n';
+
+/** How much mail the queue may take in. */
+export function roomForMail(queue: readonly QueueItemValue[]): {
+  limit: number;
+  limitBytes: number;
+} {
+  const mail = queue.filter((item) => item.mail !== undefined);
+  const places = Math.min(MAIL_QUEUE_LIMIT - mail.length, QUEUE_LIMIT - queue.length);
+  const bytes = Math.min(
+    MAIL_QUEUE_LIMIT_BYTES - bytesOf(mail),
+    QUEUE_LIMIT_BYTES - bytesOf(queue),
+  );
+  return bytes <= 0
+    ? { limit: 0, limitBytes: 0 }
+    : { limit: Math.max(0, places), limitBytes: bytes };
 }
 
 function start(
@@ -671,6 +744,7 @@ function start(
   context: DecisionContext,
   before: NewEvent[],
   replaces?: Replaced,
+  joined: readonly QueueItemValue[] = [],
 ): Decision {
   const { requestId, turnId, attempt } = item;
   const scope = { turnId, attempt, requestId };
@@ -692,6 +766,7 @@ function start(
         role: 'user',
         content: item.content,
         ...storedMark(item),
+        ...(item.mail === undefined ? {} : mailIn([item, ...joined])),
       },
     });
   events.push({
@@ -699,9 +774,15 @@ function start(
     ...scope,
     payload: { attempt, provider: model.provider, model: model.model },
   });
+  for (const each of joined)
+    events.push({
+      type: 'chat.steered',
+      requestId: each.requestId,
+      payload: { turnId, attempt },
+    });
   if (model.state !== 'processing')
     events.push({ type: 'conversation.state', payload: { state: 'processing' } });
-  if (kind === 'send' && !model.titled)
+  if (kind === 'send' && !model.titled && item.mail === undefined)
     events.push({ type: 'conversation.updated', payload: { title: titleOf(item.content) } });
   return {
     key: appendKey.request(requestId),
@@ -720,14 +801,18 @@ function enqueue(
 ): Decision {
   if (
     model.queue.length >= QUEUE_LIMIT ||
-    bytesOf(model.queue) + utf8Bytes(given.content) > QUEUE_LIMIT_BYTES
+    bytesOf(model.queue) + bytesInQueue(given) > QUEUE_LIMIT_BYTES
   )
     return reject(kind, given.requestId, 'queue_full');
   const { turn } = model;
   const interrupts = whenBusy === 'interrupt';
   // What replaces an earlier message cuts the history: that waits for the turn's end.
   const steers =
-    whenBusy === 'steer' && turn !== null && !turn.cancelRequested && given.replaces === undefined;
+    whenBusy === 'steer' &&
+    turn !== null &&
+    !turn.cancelRequested &&
+    given.replaces === undefined &&
+    isWhole(given);
   const item = {
     ...given,
     at: context.now,
@@ -794,8 +879,9 @@ function queueChanged(
  */
 export type HeldItem = QueueItemValue & { storedBytes?: number };
 
-/** A row as {@link HeldItem}. */
+/** A row as {@link HeldItem}. Of mail there is no more than its beginning anyway. */
 export function heldItem(item: QueueItemValue): HeldItem {
+  if (isMail(item)) return item;
   return {
     ...item,
     content: item.content.slice(0, HELD_CHARS).toWellFormed(),
@@ -804,7 +890,8 @@ export function heldItem(item: QueueItemValue): HeldItem {
 }
 
 /** Whether all of its text is here. */
-export function isWhole(item: HeldItem): boolean {
+export function isWhole(item: Omit<HeldItem, 'position'>): boolean {
+  if (isMail(item)) return item.mail.bytes === utf8Bytes(item.content);
   return item.storedBytes === undefined || item.storedBytes === utf8Bytes(item.content);
 }
 
@@ -815,8 +902,15 @@ function storedMark({ storedBytes }: { content: string; storedBytes?: number }):
   return storedBytes === undefined ? {} : { storedBytes };
 }
 
-function bytesInQueue(item: HeldItem): number {
-  return item.storedBytes ?? utf8Bytes(item.content);
+function bytesInQueue(item: Omit<HeldItem, 'position'>): number {
+  return isMail(item) ? item.mail.bytes : (item.storedBytes ?? utf8Bytes(item.content));
+}
+
+/** Mail as it came: what somebody has edited is a text like any other. */
+function isMail<Item extends Pick<QueueItemValue, 'mail' | 'edited'>>(
+  item: Item,
+): item is Item & { mail: NonNullable<QueueItemValue['mail']> } {
+  return item.mail !== undefined && item.edited === undefined;
 }
 
 function bytesOf(queue: readonly QueueItemValue[]): number {
@@ -977,6 +1071,7 @@ export function parseSignal(name: CommandSignal, value: unknown): Command | null
         turnId,
         by: nameOf(by),
         ...(holdQueue === true ? { holdQueue } : {}),
+        ...(fields['cascade'] === true ? { cascade: true } : {}),
       };
     case 'retry':
       return turnId === null ? null : { type: 'retry', turnId, requestId, turn: null };
@@ -1057,6 +1152,33 @@ export function parseApprovalSignal(
 /** Who asked; a signal that does not say came from an operator. */
 function nameOf(by: unknown): string {
   return typeof by === 'string' && by !== '' ? by.slice(0, 64) : 'operator';
+}
+
+/** Reads the argument of `mail`: a message, a row that is to be sent again, or neither. Null: not the documented shape. */
+export function parseMailSignal(value: unknown): MailSignalValue | null {
+  const fields = value ?? {};
+  if (!isRecord(fields)) return null;
+  const { message, again } = fields;
+  if (message !== undefined) {
+    if (!isRecord(message)) return null;
+    const { messageId, from, content, whenBusy, expiresAt } = message;
+    if (!isId(messageId) || !isId(from) || typeof content !== 'string') return null;
+    if (refuseContent(content) !== null) return null;
+    const isTime = typeof expiresAt === 'string' && !Number.isNaN(Date.parse(expiresAt));
+    return {
+      message: {
+        messageId,
+        from,
+        content,
+        ...(whenBusy === 'steer' ? { whenBusy } : {}),
+        ...(isTime ? { expiresAt: new Date(expiresAt).toISOString() } : {}),
+      },
+    };
+  }
+  if (again === undefined) return {};
+  if (!isRecord(again)) return null;
+  const { messageId, from = null } = again;
+  return isId(messageId) && isIdOrNull(from) ? { again: { messageId, from } } : null;
 }
 
 function isIdOrNull(value: unknown): value is string | null {
