@@ -1,6 +1,6 @@
 /**
  * The workflow worker: replays conversations and tables, records what they decide, starts again those that Temporal has
- * lost, looks at triggers that are overdue, and folds away old deltas.
+ * lost, looks at triggers that are overdue and at mail that nobody took, and folds away old deltas.
  * Holds no provider and no chat client.
  *
  * Says `{"ready":true,"role":"worker"}` on stdout when it polls.
@@ -10,6 +10,7 @@ import { fileURLToPath } from 'node:url';
 import { ScheduleClient, WorkflowClient } from '@temporalio/client';
 import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
 
+import { createMailActivities } from './activities/mail.ts';
 import { Presence } from './activities/presence.ts';
 import { createRecordActivities } from './activities/records.ts';
 import { createTableActivities } from './activities/tables.ts';
@@ -17,6 +18,7 @@ import { createTriggerActivities } from './activities/triggers.ts';
 import { Compactor } from './compaction.ts';
 import { loadConfig } from './config.ts';
 import { WORKFLOW_TASK_QUEUE } from './contracts/names.ts';
+import { MailWatch } from './mail-watch.ts';
 import { announceReady, connectPatiently, outliveFullLogs } from './process-entry.ts';
 import { Reviver } from './revival.ts';
 import { openStore } from './store/open.ts';
@@ -58,6 +60,7 @@ const worker = await Worker.create({
   activities: {
     ...createRecordActivities({ store }),
     ...createTableActivities({ store, signals }),
+    ...createMailActivities({ store, signals }),
     ...createTriggerActivities({ store, signals, schedules, presence, graceMs }),
   },
   // One workflow thread and a small cache of conversations: a conversation that is not in it is replayed from its history.
@@ -97,8 +100,11 @@ const triggerWatch = new TriggerWatch({
   log,
 });
 triggerWatch.start();
+const mailWatch = new MailWatch({ store, signals, log });
+mailWatch.start();
 await worker.run();
 triggerWatch.stop();
+mailWatch.stop();
 await triggerWatch.idle();
 reviver.stop();
 compactor.stop();

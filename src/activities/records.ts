@@ -20,6 +20,7 @@ import type { ConversationInputValue } from '../contracts/signals.ts';
 import {
   type HeldItem,
   heldItem,
+  JOINT,
   type Occupied,
   queueMark,
   type Replaced,
@@ -36,6 +37,8 @@ export type ConversationStart = {
   provider: string;
   model: string | null;
   tableId: string | null;
+  /** Absent in histories of before there were agents. */
+  parentId?: string | null;
   /** Absent in histories of before there were tables. */
   title?: string;
   held?: boolean;
@@ -87,6 +90,8 @@ export type RecordAnswer =
   | 'behind'
   | `occupied-${Occupied}`;
 
+type Creation = NonNullable<ConversationInputValue['create']>;
+
 export type RecordActivities = ReturnType<typeof createRecordActivities>;
 
 export function createRecordActivities(parts: { store: Store }) {
@@ -105,7 +110,8 @@ export function createRecordActivities(parts: { store: Store }) {
       const { provider, model, tableId, title, state, host, turn, queue, held } = known;
       // Their texts stay in the store: an answer of more than 2 MiB would end the workflow.
       const rows = queue.map(heldItem);
-      return { provider, model, tableId, title, state, host, turn, queue: rows, held };
+      const parentId = (await store.agent(conversationId))?.parentId ?? null;
+      return { provider, model, tableId, title, state, host, turn, queue: rows, held, parentId };
     },
 
     async recordDecision(request: RecordRequest): Promise<RecordAnswer> {
@@ -115,8 +121,9 @@ export function createRecordActivities(parts: { store: Store }) {
       const { basis } = request;
       const state = await store.workflowState(conversationId);
       if (basis !== undefined && isBehind(basis, state)) return 'behind';
-      const events = completed(request.events, state);
-      if (events === null) return 'behind';
+      const whole = completed(request.events, state);
+      if (whole === null) return 'behind';
+      const events = await withMail(store, conversationId, whole);
       const result = await orBusy(
         store.append({
           stream: conversationStream(conversationId),
@@ -228,11 +235,30 @@ function completed(events: NewEvent[], state: WorkflowState | null): NewEvent[] 
   return missing ? null : whole;
 }
 
+/** The events with the texts of the mail that they are. */
+async function withMail(
+  store: Store,
+  conversationId: string,
+  events: NewEvent[],
+): Promise<NewEvent[]> {
+  return Promise.all(
+    events.map(async (event) => {
+      if (event.type !== 'message.created') return event;
+      const { joins, ...payload }: typeof event.payload & { joins?: string[] } = event.payload;
+      if (joins === undefined) return event;
+      const texts = await store.mailTexts(conversationId, joins);
+      const content = joins.map((requestId) => texts.get(requestId) ?? '').join(JOINT);
+      return { ...event, payload: { ...payload, content } };
+    }),
+  );
+}
+
 async function createConversation(
   store: Store,
   conversationId: string,
-  { fork, ...create }: NonNullable<ConversationInputValue['create']>,
+  { fork, agent, ...create }: Creation,
 ): Promise<void> {
+  if (agent !== undefined) return createAgent(store, conversationId, { ...create, agent });
   if (fork === undefined) {
     await store.append({
       stream: conversationStream(conversationId),
@@ -245,6 +271,52 @@ async function createConversation(
     throw ApplicationFailure.nonRetryable(
       'There is no such message to fork at; the conversation was not made.',
       'not_found',
+    );
+}
+
+/** Child, link, and its first mail: all of it, or nothing. */
+async function createAgent(
+  store: Store,
+  conversationId: string,
+  {
+    agent,
+    ...create
+  }: Omit<Creation, 'agent' | 'fork'> & { agent: NonNullable<Creation['agent']> },
+): Promise<void> {
+  const { task, ...link } = agent;
+  const { parentId, agentId } = link;
+  const created: NewEvent = {
+    type: 'conversation.created',
+    conversationId,
+    payload: { ...create, agent: link },
+  };
+  const accepted: NewEvent[] =
+    task === null
+      ? []
+      : [
+          {
+            type: 'mail.accepted',
+            conversationId,
+            payload: { messageId: 'task', from: parentId, kind: 'task', content: task },
+          },
+        ];
+  try {
+    await store.append({
+      stream: conversationStream(conversationId),
+      key: appendKey.created(),
+      events: [created, ...accepted],
+    });
+  } catch (error) {
+    const refusals: readonly string[] = ['budget_exceeded', 'request_id_reused', 'not_found'];
+    if (!isHoldfastError(error) || !refusals.includes(error.code)) throw error;
+    throw ApplicationFailure.nonRetryable(error.message, error.code, error.detail);
+  }
+  // Somebody else's conversation may have had that id; then this append was a repeat of theirs (X1).
+  const there = await store.agent(conversationId);
+  if (there?.rootId !== link.rootId || there.agentId !== agentId || there.parentId !== parentId)
+    throw ApplicationFailure.nonRetryable(
+      'This id is that of another conversation; choose another agentId.',
+      'request_id_reused',
     );
 }
 

@@ -92,9 +92,11 @@ export const appendKey = {
   commandPart: (commandId: string, n: number): string => `command:${commandId}.${n}`,
   /** A row of a mailbox: one for each message of a sender (M1); `from` null: Holdfast itself. */
   mail: (from: string | null, messageId: string): string => `mail:${from ?? ''}:${messageId}`,
-  /** It was not taken, or is sent again, for the n-th time. */
-  mailTurned: (from: string | null, messageId: string, sending: number): string =>
+  /** It is sent again, for the n-th time. */
+  mailAgain: (from: string | null, messageId: string, sending: number): string =>
     `mail:${from ?? ''}:${messageId}#${sending}`,
+  /** It was not taken in its time; sent again it has another requestId. */
+  mailExpired: (requestId: string): string => `mail-expired:${requestId}`,
   /** What a workflow decided that began from the store's state; `freshId` makes it unique. */
   resumed: (freshId: string): string => `resumed:${freshId}`,
 };

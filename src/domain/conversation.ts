@@ -879,12 +879,17 @@ function queueChanged(
  */
 export type HeldItem = QueueItemValue & { storedBytes?: number };
 
+/** As much of a text as the workflow holds. */
+export function beginningOf(text: string): string {
+  return text.slice(0, HELD_CHARS).toWellFormed();
+}
+
 /** A row as {@link HeldItem}. Of mail there is no more than its beginning anyway. */
 export function heldItem(item: QueueItemValue): HeldItem {
   if (isMail(item)) return item;
   return {
     ...item,
-    content: item.content.slice(0, HELD_CHARS).toWellFormed(),
+    content: beginningOf(item.content),
     storedBytes: utf8Bytes(item.content),
   };
 }

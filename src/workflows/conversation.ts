@@ -25,9 +25,12 @@ import {
 } from '@temporalio/workflow';
 
 import type { AttemptEnd, AttemptRef } from '../activities/live-turn.ts';
+import type { MailActivities } from '../activities/mail.ts';
 import type { RecordActivities, RecordAnswer } from '../activities/records.ts';
 import type { TableActivities, TableWord } from '../activities/tables.ts';
 import type { ClaimActivities, TurnActivities } from '../activities/turns.ts';
+import type { MailSignalValue } from '../contracts/agents.ts';
+import type { OutcomeName } from '../contracts/events.ts';
 import { attemptKey } from '../contracts/ids.ts';
 import {
   HEARTBEAT_TIMEOUT_MS,
@@ -58,9 +61,11 @@ import {
   type Occupied,
   openedQueue,
   parseApprovalSignal,
+  parseMailSignal,
   parseSignal,
   queueMark,
   type Replaced,
+  roomForMail,
   startable,
 } from '../domain/conversation.ts';
 import { promptMessageId, turnIdOf } from '../domain/turn-ids.ts';
@@ -68,6 +73,7 @@ import { takeInOrderOfArrival } from './arrival-order.ts';
 import {
   cancelSignal,
   holdQueueSignal,
+  mailSignal,
   providerAttribute,
   quietAttribute,
   quietSignal,
@@ -90,7 +96,9 @@ import { isLongRun } from './run-length.ts';
 export type ConversationRunInput = ConversationInputValue & { carried?: ConversationModel };
 
 // The store may be busy or full for a while: a recorded Signal waits for it, however long (A1).
-const records = proxyLocalActivities<RecordActivities & Pick<TableActivities, 'tellTable'>>({
+const records = proxyLocalActivities<
+  RecordActivities & Pick<TableActivities, 'tellTable'> & MailActivities
+>({
   startToCloseTimeout: '30 seconds',
   retry: { initialInterval: '50 ms', maximumInterval: '2 seconds' },
 });
@@ -126,6 +134,7 @@ function shortHostActivities(host: string, summary: string) {
 type InboxItem =
   | Command
   | { type: 'reopen' }
+  | ({ type: 'mail'; waiting: boolean } & MailSignalValue)
   | ({ type: 'approval' } & ResolveApprovalSignalValue)
   | { type: 'host'; host: string };
 
@@ -150,6 +159,9 @@ class ConversationRun {
   #shownQuiet = false;
   /** Cancels and answers on their way to the host: they would be lost with this run. */
   #errands = 0;
+  /** There is mail that the queue had no room for; there is some that waits for the end of a turn. Lost with this run: the watch says it again. */
+  #mailLeft = { more: false, waits: false };
+  #lastOutcome: OutcomeName | null = null;
   /** What the table is to be told, once what it follows from is recorded. */
   #words: TableWord[] = [];
 
@@ -174,6 +186,7 @@ class ConversationRun {
     setHandler(resolveApprovalSignal, (value) => this.#takeApproval(value));
     setHandler(quietSignal, (value) => this.#takeQuiet(value));
     setHandler(reopenSignal, () => this.#takeReopen());
+    setHandler(mailSignal, (value) => this.#takeMailSignal(value));
     setHandler(snapshotQuery, () => this.#snapshot());
   }
 
@@ -191,7 +204,11 @@ class ConversationRun {
       else if (item.type === 'host') await this.#pinTo(item.host);
       else if (item.type === 'reopen')
         await this.#open({ conversationId: this.#model.conversationId }, { given: true });
-      else await this.#handle(item);
+      else if (item.type === 'mail') await this.#takeMail(item);
+      else {
+        await this.#handle(item);
+        await this.#tellTeam(item);
+      }
       // Not awaited for nothing: a turn would be started before its state is shown, and old histories have it after.
       if (this.#words.length > 0) await this.#tellTable();
       this.#show();
@@ -211,8 +228,46 @@ class ConversationRun {
     if (name === SIGNAL.resolveApproval) this.#takeApproval(value);
     else if (name === SIGNAL.quiet) this.#takeQuiet(value);
     else if (name === SIGNAL.reopen) this.#takeReopen();
+    else if (name === SIGNAL.mail) this.#takeMailSignal(value);
     else if (isCommandSignal(name)) this.#take(name, value);
     else log.warn('a signal of an unknown name was ignored', { name });
+  }
+
+  #takeMailSignal(value: unknown): void {
+    const mail = parseMailSignal(value);
+    if (mail === null)
+      log.warn('a signal without the documented shape was ignored', { name: SIGNAL.mail });
+    else this.#inbox.push({ ...mail, type: 'mail', waiting: false });
+  }
+
+  /** Records what came, and takes from the mailbox what the queue has room for: each row is a send. */
+  async #takeMail({
+    message,
+    again,
+    waiting,
+  }: Extract<InboxItem, { type: 'mail' }>): Promise<void> {
+    const { conversationId, queue } = this.#model;
+    const { items, more, waits } = await records.takeMail({
+      conversationId,
+      ...(message === undefined ? {} : { message }),
+      ...(again === undefined ? {} : { again }),
+      ...roomForMail(queue),
+      waiting,
+    });
+    for (const item of items) await this.#handle({ ...item, type: 'send' });
+    this.#mailLeft = { more, waits };
+  }
+
+  /** What others of the team must hear of a command that was handled, and what of the mail can be taken now. */
+  async #tellTeam(command: Command): Promise<void> {
+    const { conversationId, parentId } = this.#model;
+    if (command.type === 'cancel' && command.cascade === true)
+      await records.tellChildren({ conversationId });
+    if (command.type !== 'turn.ended') return;
+    if (parentId != null) await records.tellMailbox({ conversationId: parentId });
+    const { more, waits } = this.#mailLeft;
+    const waiting = waits && this.#lastOutcome !== 'cancelled';
+    if (more || waiting) this.#inbox.push({ type: 'mail', waiting });
   }
 
   #takeReopen(): void {
@@ -253,10 +308,11 @@ class ConversationRun {
    */
   async #open(input: ConversationInputValue, { given } = { given: false }): Promise<void> {
     const start = await records.openConversation(input);
-    const { provider, model, host, turn, queue, tableId, title, held } = start;
+    const { provider, model, host, turn, queue, tableId, title, held, parentId } = start;
     this.#model = {
       ...this.#model,
       tableId,
+      parentId: parentId ?? null,
       titled: title !== '',
       provider,
       model,
@@ -589,6 +645,7 @@ class ConversationRun {
     const end = await this.#awaitEnd({ conversationId, turnId, attempt });
     log.info('turn ended', { turnId, attempt, ...end });
     this.#running.delete(attemptKey(turnId, attempt));
+    this.#lastOutcome = end.outcome;
     this.#inbox.push({ type: 'turn.ended', turnId, attempt });
   }
 
@@ -729,7 +786,12 @@ class ConversationRun {
   }
 }
 
-const NO_COMMANDS: readonly string[] = [SIGNAL.resolveApproval, SIGNAL.quiet, SIGNAL.reopen];
+const NO_COMMANDS: readonly string[] = [
+  SIGNAL.resolveApproval,
+  SIGNAL.quiet,
+  SIGNAL.reopen,
+  SIGNAL.mail,
+];
 
 function isCommandSignal(name: string): name is CommandSignal {
   return Object.hasOwn(SIGNAL, name) && !NO_COMMANDS.includes(name);

@@ -1,6 +1,7 @@
 /** What a conversation's Workflow answers to. Wire names: contracts/names.ts. Source: protocol.md section 7. */
 import { defineQuery, defineSignal } from '@temporalio/workflow';
 
+import type { MailSignalValue } from '../contracts/agents.ts';
 import {
   QUERY,
   SEARCH_ATTRIBUTE,
@@ -60,6 +61,8 @@ export const resolveApprovalSignal = defineSignal<[ResolveApprovalSignalValue]>(
 export const quietSignal = defineSignal<[QuietSignalValue]>(SIGNAL.quiet);
 /** The store knows of something to do, and this workflow says that it is idle: it reads the store's state again. */
 export const reopenSignal = defineSignal(SIGNAL.reopen);
+/** A message of another agent, or word that there is something in the mailbox. */
+export const mailSignal = defineSignal<[MailSignalValue?]>(SIGNAL.mail);
 /** Of a table: New chat. */
 export const newConversationSignal = defineSignal<[NewConversationSignalValue]>(
   TABLE_SIGNAL.newConversation,
