@@ -33,6 +33,7 @@ export type UsedStore = Pick<
   | 'latestAttempt'
   | 'attempt'
   | 'events'
+  | 'agent'
 >;
 
 export type AttemptFacts = {
@@ -108,6 +109,11 @@ export class TableStore implements UsedStore {
       });
     }
     return { status: 'appended', firstSeq, lastSeq };
+  }
+
+  /** Nobody here is one. */
+  async agent(): Promise<null> {
+    return null;
   }
 
   async workflowState(conversationId: string): Promise<WorkflowState | null> {

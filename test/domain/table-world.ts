@@ -525,6 +525,7 @@ function pausing(
     conversation: (id) => pause().then(() => store.conversation(id)),
     request: (id, requestId) => pause().then(() => store.request(id, requestId)),
     message: () => store.message(),
+    agent: () => store.agent(),
     latestAttempt: (id) => pause().then(() => store.latestAttempt(id)),
     attempt: (id, attempt) => pause().then(() => store.attempt(id, attempt)),
     events: (stream, after, limit) => pause().then(() => store.events(stream, after, limit)),

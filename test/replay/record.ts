@@ -19,6 +19,7 @@ import { fileURLToPath } from 'node:url';
 import { ScheduleClient } from '@temporalio/client';
 import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
 
+import type { MailItem } from '../../src/activities/mail.ts';
 import type { TriggerDefinitionValue } from '../../src/contracts/events.ts';
 import { triggerWorkflowId } from '../../src/contracts/ids.ts';
 import { triggerSchedules } from '../../src/trigger-schedules.ts';
@@ -288,6 +289,40 @@ paths.push(
       await recordedAs(double, 'request:again');
       double.cut.add(first.turnId);
       double.end(second);
+      await idle(handle);
+    },
+  },
+  {
+    name: 'mail-of-a-team',
+    async walk({ id, double, handle }, harness) {
+      const item = (n: number): MailItem => ({
+        requestId: `mail-${n}`,
+        content: `mail ${n}`,
+        whenBusy: 'queue',
+        mail: { messageId: `m${n}`, from: 'child', kind: 'message', bytes: 6 },
+      });
+      double.mail.push(item(1));
+      await handle.signal('mail', {});
+      const first = await ran(double);
+      double.mail.push(...Array.from({ length: 40 }, (_, n) => item(n + 2)));
+      double.waitingMail.push(item(100));
+      const message = { messageId: 'm2', from: 'child', content: 'mail 2' };
+      await handle.signal('mail', { message });
+      await handle.signal('mail', { again: { messageId: 'm9', from: 'child' } });
+      await handle.signal('mail', { again: 'no such thing' });
+      await eventually(() => double.mailSignals.length === 3);
+      double.end(first);
+      for (const n of [2, 3]) double.end(await ran(double, n));
+      await idle(handle);
+      // What it tells its parent, and what it passes on to its children.
+      const parentId = `${id}-parent`;
+      double.start = { ...double.start, host: harness.host, parentId };
+      await handle.signal('reopen');
+      await handle.signal('send', { requestId: 'r1', content: 'one' });
+      await ran(double, 4);
+      await handle.signal('cancel', { cascade: true });
+      await eventually(() => harness.doubleOf(parentId).told.length > 0);
+      await eventually(() => double.told.includes('children'));
       await idle(handle);
     },
   },

@@ -8,6 +8,7 @@ import { ApplicationFailure } from '@temporalio/common';
 import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
 
 import type { AttemptEnd, AttemptRef } from '../../src/activities/live-turn.ts';
+import type { MailActivities, MailItem } from '../../src/activities/mail.ts';
 import type {
   ConversationStart,
   RecordActivities,
@@ -18,6 +19,7 @@ import type { SteerAnswer, SteerRequest } from '../../src/activities/steering.ts
 import type { TableActivities, TableWord } from '../../src/activities/tables.ts';
 import type { TriggerActivities } from '../../src/activities/triggers.ts';
 import type { ClaimActivities, TurnActivities } from '../../src/activities/turns.ts';
+import type { MailSignalValue } from '../../src/contracts/agents.ts';
 import {
   conversationWorkflowId,
   tableWorkflowId,
@@ -70,6 +72,13 @@ export class Double {
   /** Turns whose prompt is cut from the history. */
   readonly cut = new Set<string>();
   failOnceAfterRecording: string | null = null;
+  /** What a look into the mailbox takes: as much as there is room for. */
+  readonly mail: MailItem[] = [];
+  /** It has something that starts nothing by itself: taken when it is asked for. */
+  readonly waitingMail: MailItem[] = [];
+  /** What its mailbox was told, and whom it has told: `mail`, `children`. */
+  readonly mailSignals: MailSignalValue[] = [];
+  readonly told: string[] = [];
   /** A turn that the store has and the workflow does not; the next record finds it, once. */
   behindOnce: ConversationStart['turn'] = null;
 
@@ -285,6 +294,30 @@ export async function startHarness(parts: {
     takenBySteering: ({ conversationId, requestIds }) =>
       Promise.resolve(requestIds.filter((id) => doubleOf(conversationId).taken.has(id))),
   };
+  const mail: MailActivities = {
+    takeMail: ({ conversationId, limit, waiting, message, again }) => {
+      const double = doubleOf(conversationId);
+      double.mailSignals.push({
+        ...(message === undefined ? {} : { message }),
+        ...(again === undefined ? {} : { again }),
+      });
+      const from = waiting ? [double.waitingMail, double.mail] : [double.mail];
+      const items = from.flatMap((box) => box.splice(0, limit));
+      return Promise.resolve({
+        items,
+        more: double.mail.length > 0,
+        waits: double.waitingMail.length > 0,
+      });
+    },
+    tellMailbox: ({ conversationId }) => {
+      doubleOf(conversationId).told.push('mail');
+      return Promise.resolve();
+    },
+    tellChildren: ({ conversationId }) => {
+      doubleOf(conversationId).told.push('children');
+      return Promise.resolve();
+    },
+  };
   const tables: TableActivities = {
     openTable: ({ tableId }) => {
       const double = tableDoubleOf(tableId);
@@ -347,7 +380,7 @@ export async function startHarness(parts: {
       namespace,
       taskQueue: ofQueue,
       workflowBundle: { codePath: parts.bundlePath },
-      activities: { ...records, ...tables, ...triggers },
+      activities: { ...records, ...tables, ...triggers, ...mail },
     });
   const workers = [
     // One queue for each harness: another file's worker must not take its tasks.
