@@ -80,6 +80,8 @@ export type Command =
       replaces?: Replaced;
       /** It is mail, of which `content` may be the beginning only. */
       mail?: NonNullable<QueueItemValue['mail']>;
+      /** It is queued even where it could start: others come with it, and a `resume` starts what then stands together. */
+      gather?: true;
     }
   | {
       type: 'cancel';
@@ -366,6 +368,10 @@ function decideSend(
     ...(replaces === undefined ? {} : { replaces: replaces.messageId }),
     ...(mail === undefined ? {} : { mail }),
   };
+  if (command.gather === true) {
+    const queued = enqueue(model, item, 'send', 'queue', context);
+    return { ...queued, effects: [] };
+  }
   if (mayStart(model, context)) {
     const started = start(model, item, 'send', context, [], replaces);
     return whenBusy === 'interrupt' ? started : givingWay(model, started, context.now);

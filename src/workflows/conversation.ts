@@ -207,9 +207,10 @@ class ConversationRun {
       else if (item.type === 'mail') await this.#takeMail(item);
       else {
         await this.#handle(item);
-        await this.#tellTeam(item);
+        if (this.#hasTeamWord(item)) await this.#tellTeam(item);
+        if (item.type === 'turn.ended') this.#takeMailLeft();
       }
-      // Not awaited for nothing: a turn would be started before its state is shown, and old histories have it after.
+      // Neither is awaited for nothing: a turn would be started before its state is shown, and old histories have it after.
       if (this.#words.length > 0) await this.#tellTable();
       this.#show();
     }
@@ -254,17 +255,31 @@ class ConversationRun {
       ...roomForMail(queue),
       waiting,
     });
-    for (const item of items) await this.#handle({ ...item, type: 'send' });
+    // Else, where nothing runs any more, the first would be given a turn of its own, and the others the next.
+    const waitsForSlot = this.#model.turn === null && startable(queue) !== undefined;
+    const gathers =
+      items.length > 1 && !waitsForSlot && items.every(({ whenBusy }) => whenBusy === 'queue');
+    for (const item of items)
+      await this.#handle({ ...item, type: 'send', ...(gathers ? { gather: true } : {}) });
+    if (gathers && this.#model.turn === null)
+      await this.#handle({ type: 'resume', stored: 'idle' });
     this.#mailLeft = { more, waits };
   }
 
-  /** What others of the team must hear of a command that was handled, and what of the mail can be taken now. */
+  /** Whether others of the team must hear of a command that was handled. */
+  #hasTeamWord(command: Command): boolean {
+    const isCascade = command.type === 'cancel' && command.cascade === true;
+    return isCascade || (command.type === 'turn.ended' && this.#model.parentId != null);
+  }
+
   async #tellTeam(command: Command): Promise<void> {
     const { conversationId, parentId } = this.#model;
-    if (command.type === 'cancel' && command.cascade === true)
-      await records.tellChildren({ conversationId });
-    if (command.type !== 'turn.ended') return;
-    if (parentId != null) await records.tellMailbox({ conversationId: parentId });
+    if (command.type === 'cancel') await records.tellChildren({ conversationId });
+    else if (parentId != null) await records.tellMailbox({ conversationId: parentId });
+  }
+
+  /** A turn has ended: mail that there was no room for, or that waits for such an end, can be taken now. */
+  #takeMailLeft(): void {
     const { more, waits } = this.#mailLeft;
     const waiting = waits && this.#lastOutcome !== 'cancelled';
     if (more || waiting) this.#inbox.push({ type: 'mail', waiting });

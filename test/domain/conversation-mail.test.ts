@@ -123,6 +123,18 @@ describe('M1 mail that comes', () => {
     expect(decideOn(full, send)?.request).toMatchObject({ code: 'queue_full' });
   });
 
+  it('is gathered where nothing runs, and started together', () => {
+    const gathered = decideOn(idle, { ...mail(1), gather: true });
+    expect(gathered?.request).toMatchObject({ status: 'queued', position: 0 });
+    expect(gathered?.effects).toStrictEqual([]);
+    const both = after(after(idle, { ...mail(1), gather: true }), { ...mail(2), gather: true });
+    const started = decideOn(both, { type: 'resume', stored: 'idle' });
+    expect(started?.effects).toMatchObject([{ type: 'run', turnId: 'tnew' }]);
+    expect(after(both, { type: 'resume', stored: 'idle' }).queue).toStrictEqual([]);
+    const prompt = started?.events.find(({ type }) => type === 'message.created');
+    expect(prompt?.payload).toMatchObject({ joins: ['mail-1', 'mail-2'] });
+  });
+
   it('is offered to the running turn only as a whole', () => {
     const steered = decideOn(processing, { ...mail(1), whenBusy: 'steer' });
     expect(steered?.effects).toMatchObject([{ type: 'steer', content: 'mail 1 ' }]);
