@@ -8,6 +8,7 @@ import { CancelledFailure, Context } from '@temporalio/activity';
 import { ApplicationFailure } from '@temporalio/common';
 
 import { isHoldfastError } from '../contracts/errors.ts';
+import { ATTEMPT_UNKNOWN } from '../contracts/names.ts';
 import type { ApprovalDecision } from '../contracts/provider-events.ts';
 import type { Custody } from './custody.ts';
 import type { AttemptEnd, AttemptRef } from './live-turn.ts';
@@ -42,7 +43,7 @@ export function createTurnActivities(parts: { custody: Custody; heartbeatMs: num
   return {
     /** Runs the attempt, or joins it. Resolves with its end. */
     async runTurn(ref: AttemptRef): Promise<AttemptEnd> {
-      return joining(() => custody.run(ref), ref);
+      return joining(() => custody.run(ref).catch(unknownToStore), ref);
     },
 
     /** Begins the cancel of an attempt and answers at once. */
@@ -93,6 +94,13 @@ function stopping(context: Context, error: CancelledFailure): Error {
   return context.cancellationDetails?.cancelRequested === true
     ? error
     : ApplicationFailure.retryable('the turn host is stopping; the turn goes on', 'host_stopping');
+}
+
+/** The workflow has recorded it, and the store does not know it: the store was restored from a copy of before. */
+function unknownToStore(error: unknown): AttemptEnd {
+  if (isHoldfastError(error) && error.code === 'not_found')
+    return { outcome: 'interrupted', cause: ATTEMPT_UNKNOWN };
+  throw error;
 }
 
 function retryable(error: unknown): unknown {

@@ -93,8 +93,18 @@ export const TRIGGER_SIGNAL = {
   look: 'look',
 } as const;
 
+/** Cause of the end of an attempt of which the store has never heard: it was restored from an older copy. Never in a log. */
+export const ATTEMPT_UNKNOWN = 'attempt_unknown';
+
 /** AgentId of a team's root. */
 export const ROOT_AGENT = 'root';
+
+/** Where a provider reaches its team, by the Model Context Protocol. Source: protocol.md section 6. */
+export const MCP_PATH = '/mcp';
+/** What providers call that server. */
+export const MCP_SERVER = 'holdfast';
+/** Its tools. */
+export const MCP_TOOLS = ['spawn_agent', 'send_message', 'check_inbox', 'list_team'] as const;
 
 export const QUERY = { snapshot: 'snapshot' } as const;
 

@@ -37,7 +37,7 @@ import {
   HISTORY_LIMIT_BYTES,
   TURN_ACTIVITY_LIMIT_MS,
 } from '../contracts/limits.ts';
-import { CLAIM_TASK_QUEUE, hostTaskQueue, SIGNAL } from '../contracts/names.ts';
+import { ATTEMPT_UNKNOWN, CLAIM_TASK_QUEUE, hostTaskQueue, SIGNAL } from '../contracts/names.ts';
 import type {
   ConversationInputValue,
   ResolveApprovalSignalValue,
@@ -661,7 +661,11 @@ class ConversationRun {
     log.info('turn ended', { turnId, attempt, ...end });
     this.#running.delete(attemptKey(turnId, attempt));
     this.#lastOutcome = end.outcome;
-    this.#inbox.push({ type: 'turn.ended', turnId, attempt });
+    if (end.cause === ATTEMPT_UNKNOWN) {
+      // What this model remembers beside it the store does not know either: what is asked again is to be decided again.
+      this.#model = { ...this.#model, recent: [] };
+      this.#inbox.push({ type: 'reopen' });
+    } else this.#inbox.push({ type: 'turn.ended', turnId, attempt });
   }
 
   /** The turn's activity to its end. One that outlasts its limit is cancelled, and then waited for again. */
