@@ -7,6 +7,7 @@
  */
 import { parseArgs } from 'node:util';
 
+import { measureAgents } from './agents.ts';
 import { type Figure, median, NEVER, printFigures } from './figures.ts';
 import { measureLatency } from './latency.ts';
 import { measureReaders } from './readers.ts';
@@ -15,7 +16,15 @@ import { measureSurvival } from './survival.ts';
 import { measureThroughput } from './throughput.ts';
 import { measureTriggers } from './triggers.ts';
 
-const PARTS = ['latency', 'throughput', 'memory', 'survival', 'readers', 'triggers'] as const;
+const PARTS = [
+  'latency',
+  'throughput',
+  'memory',
+  'survival',
+  'readers',
+  'triggers',
+  'agents',
+] as const;
 type Part = (typeof PARTS)[number];
 
 const { values } = parseArgs({
@@ -38,6 +47,7 @@ for (let run = 0; run < Number(values.runs); run += 1)
     ...(wanted('survival') ? await measureSurvival() : []),
     ...(wanted('readers') ? await measureReaders() : []),
     ...(wanted('triggers') ? await measureTriggers() : []),
+    ...(wanted('agents') ? await measureAgents() : []),
   ]);
 printFigures(runs.length === 1 ? (runs[0] ?? []) : medians(runs));
 const faults = runs.flat().flatMap((figure) => figure.faults ?? []);
