@@ -42,7 +42,11 @@ const law: Readonly<Record<string, Allowed>> = {
     types: ['contracts', 'activities'],
     packages: ['@temporalio/workflow'],
   },
-  providers: { values: ['providers', 'contracts'], packages: ['node:*'] },
+  // the scripted provider is a program of its own, and a client of the gateway's MCP server
+  providers: {
+    values: ['providers', 'contracts'],
+    packages: ['@modelcontextprotocol/client', 'node:*'],
+  },
   store: { values: ['store', 'contracts', 'domain'], packages: ['node:*'] },
   activities: {
     values: ['activities', 'contracts', 'domain', 'providers', 'store'],
@@ -50,7 +54,15 @@ const law: Readonly<Record<string, Allowed>> = {
   },
   api: {
     values: ['api', 'contracts', 'domain', 'store', 'workflows/definitions.ts'],
-    packages: ['@temporalio/client', 'fastify', '@fastify/*', 'typebox', 'typebox/*', 'node:*'],
+    packages: [
+      '@modelcontextprotocol/server',
+      '@temporalio/client',
+      'fastify',
+      '@fastify/*',
+      'typebox',
+      'typebox/*',
+      'node:*',
+    ],
     packageTypes: ['ws'],
   },
   supervisor: {

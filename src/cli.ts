@@ -54,6 +54,13 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
       return { run: triggers, usage: triggersUsage };
     },
   },
+  agents: {
+    summary: 'the agents of a conversation: what each does, and its mail',
+    load: async () => {
+      const { agents, agentsUsage } = await import('./cli/agents.ts');
+      return { run: agents, usage: agentsUsage };
+    },
+  },
   cancel: {
     summary: 'cancel the running turn of a conversation',
     load: async () => {

@@ -75,6 +75,10 @@ export type Config = {
   paths: {
     /** The API's token, 0600. */
     token: string;
+    /** The key of the agents' tokens, 0600. */
+    agentKey: string;
+    /** Where the gateway listens, written by it. */
+    gatewayAddress: string;
     /** One folder for each provider process. */
     spools: string;
     /** State of the running supervisor. */
@@ -142,11 +146,17 @@ export type Config = {
     /** Hard limit of the silence clock: the turn is ended as interrupted. */
     stalledAfter: SilenceLimits;
   };
-  /** One of our processes whose event loop has not turned for so long is killed and started again; 0: never. */
   triggers: {
     /** A fire that is decided so soon after its due time is in time; an absence of the engine that is shorter is none. */
     graceMs: number;
   };
+  agents: {
+    /** What a team may spend in all, in US dollars; null: no limit. */
+    budgetUsd: number | null;
+    /** The path of the recovery prompt's template; null: the built-in one. `off`: no recovery prompt is made. */
+    recoveryPrompt: string | null;
+  };
+  /** One of our processes whose event loop has not turned for so long is killed and started again; 0: never. */
   wedgedAfterMs: number;
   logs: {
     /** A log file is rotated above this; one older file is kept beside it. */
@@ -211,6 +221,15 @@ const messageBytes = integer('bytes', { min: 1024 * 1024, max: 256 * 1024 * 1024
 const bytes = integer('bytes', { min: 4_096, max: 1024 * 1024 * 1024 * 1024 });
 const bytesOrNone = integer('bytes', { min: 0, max: 1024 * 1024 * 1024 * 1024 });
 
+/** Tenths of a cent are the least that is told apart. */
+const dollars: Parser<number> = {
+  expects: 'US dollars, such as 25 or 2.50, at most 1000000',
+  parse: (value) =>
+    /^[0-9]{1,7}(\.[0-9]{1,3})?$/.test(value) && Number(value) <= 1_000_000
+      ? Number(value)
+      : undefined,
+};
+
 const text: Parser<string> = { expects: 'a text', parse: (value) => value };
 const flag: Parser<boolean> = {
   expects: 'true or false',
@@ -222,6 +241,10 @@ const path: Parser<string> = {
     isAbsolute(value) && !value.includes('\0')
       ? normalize(value).replace(/(?<=.)\/+$/, '')
       : undefined,
+};
+const pathOrOff: Parser<string> = {
+  expects: `off, or ${path.expects}`,
+  parse: (value) => (value === 'off' ? value : path.parse(value)),
 };
 const paths: Parser<string[]> = {
   expects: 'absolute paths with a colon between them',
@@ -413,6 +436,16 @@ export const VARIABLES = {
     milliseconds,
     String(TRIGGER_GRACE_MS),
     'Decided so soon after its due time, a fire of a trigger is in time. When the engine was away for longer, what was due meanwhile was missed, and the trigger’s policy decides.',
+  ),
+  HOLDFAST_AGENT_BUDGET_USD: optional(
+    dollars,
+    'none',
+    'What the agents of one team, its root included, may spend in all before no further agent can be made in it (`budget_exceeded`). As far as the providers tell their costs.',
+  ),
+  HOLDFAST_RECOVERY_PROMPT: optional(
+    pathOrOff,
+    'the built-in text',
+    'What the root of a team is told after a start at which turns of the team were found interrupted: `off`, or a file with the text, in which `{{when}}`, `{{interrupted}}`, `{{team}}` and `{{undelivered}}` are filled in.',
   ),
   HOLDFAST_HOST_NAME: optional(
     id,
@@ -627,6 +660,8 @@ export function loadConfig(environment: Environment = process.env): Config {
     );
   const configPaths: Config['paths'] = {
     token: join(home, 'token'),
+    agentKey: join(home, 'agent-key'),
+    gatewayAddress: join(home, 'run', 'gateway-address'),
     spools: join(home, 'spools'),
     run: join(home, 'run'),
     logs: join(home, 'logs'),
@@ -714,6 +749,10 @@ export function loadConfig(environment: Environment = process.env): Config {
       stalledAfter: read(V.HOLDFAST_STALLED_AFTER_MS),
     },
     triggers: { graceMs: read(V.HOLDFAST_TRIGGER_GRACE_MS) },
+    agents: {
+      budgetUsd: read(V.HOLDFAST_AGENT_BUDGET_USD),
+      recoveryPrompt: read(V.HOLDFAST_RECOVERY_PROMPT),
+    },
     wedgedAfterMs: read(V.HOLDFAST_WEDGED_AFTER_MS),
     logs: { limitBytes: read(V.HOLDFAST_LOG_LIMIT_BYTES) },
   };

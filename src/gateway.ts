@@ -5,15 +5,18 @@
  * Says `{"ready":true,"role":"gateway"}` on stdout when it listens.
  */
 import packageFile from '../package.json' with { type: 'json' };
+import { AgentTokens } from './agent-tokens.ts';
 import { createApp } from './api/app.ts';
 import { lateCommands } from './api/late-commands.ts';
 import { Metrics } from './api/metrics.ts';
 import { loadConfig, ownEnvironment } from './config.ts';
+import { writeGatewayAddress } from './gateway-address.ts';
 import { announceReady, keepCompiled, outliveFullLogs } from './process-entry.ts';
 import { createProviders, describeProviders } from './providers/registry.ts';
 import { watchRoom } from './store/disk-room.ts';
 import { openStore } from './store/open.ts';
 import { whenThereIsRoom } from './store/write-failures.ts';
+import { apiAddress } from './supervisor/address.ts';
 import { readToken } from './supervisor/home.ts';
 import { pulseFile, showPulse } from './supervisor/pulse.ts';
 
@@ -51,9 +54,15 @@ const temporal = lateCommands(async () => {
   };
 });
 const providers = createProviders();
+const agentTokens = new AgentTokens({ keyFile: config.paths.agentKey });
 const app = createApp({
-  config: { ...config.api, workspaceRoots: config.turns.workspaceRoots },
+  config: {
+    ...config.api,
+    workspaceRoots: config.turns.workspaceRoots,
+    agentBudgetUsd: config.agents.budgetUsd,
+  },
   token,
+  conversationOfToken: (given) => agentTokens.conversationOf(given),
   store,
   commands: temporal.commands,
   providers: {
@@ -73,8 +82,21 @@ await app.listen({
   // Clients that all come back at once: of those that Node's default (511) leaves out, each tries again after a second.
   backlog: 4_096,
 });
+tellTurnHosts();
 announceReady('gateway', { addresses: app.addresses() });
 setTimeout(() => void temporal.load(), LOAD_TEMPORAL_AFTER_MS).unref();
+
+/** A full disk is no reason to serve nobody: the agents whose providers start meanwhile have no tools. */
+function tellTurnHosts(): void {
+  const listening = app.server.address();
+  if (typeof listening !== 'object' || listening === null) return;
+  const address = apiAddress({ host: config.api.host, port: listening.port });
+  try {
+    writeGatewayAddress({ file: config.paths.gatewayAddress, address });
+  } catch (error) {
+    app.log.error({ err: error }, 'the address was not written down');
+  }
+}
 
 async function stop(): Promise<void> {
   await app.close();

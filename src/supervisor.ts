@@ -13,6 +13,7 @@ import { join } from 'node:path';
 
 import type { Config, Environment } from './config.ts';
 import { identify } from './providers/process/process-table.ts';
+import { readRecoveryTemplate } from './recovery-template.ts';
 import { apiAddress } from './supervisor/address.ts';
 import { childSpecs, type ChosenPorts } from './supervisor/child-specs.ts';
 import { Child } from './supervisor/child.ts';
@@ -64,6 +65,9 @@ export async function runSupervisor(options: SupervisorOptions): Promise<number>
   const self = identify(process.pid);
   try {
     if (self === null) throw new StartError('Holdfast runs on Linux: it needs /proc.');
+    // Said now: a turn host that met it later would do without, and nobody would know.
+    const recovery = readRecoveryTemplate(config.agents.recoveryPrompt);
+    if ('problem' in recovery) throw new StartError(recovery.problem);
     makeFolders(config);
     const lock = takeLock({ folder: config.paths.run });
     if ('heldBy' in lock) throw new StartError(alreadyRunning(config, lock.heldBy.pid));

@@ -4,28 +4,43 @@
  *
  * At boot it evicts an older custody process of the same host, adopts what that one left, and only then asks Temporal
  * for work: streams go on before Temporal has said anything.
+ * Then it tells the roots of teams what it found dead; nothing waits for that.
  * Says `{"ready":true,"role":"turn-host"}` on stdout when it polls.
  */
+import { randomUUID } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
 
 import type { WorkflowClient } from '@temporalio/client';
 import type { Worker } from '@temporalio/worker';
 
-import type { CustodyLog } from './activities/custody-settings.ts';
+import type { CustodyLog, McpAccess } from './activities/custody-settings.ts';
 import { Custody } from './activities/custody.ts';
 import { hasLostCustodyOfHost, takeCustodyOfHost } from './activities/eviction.ts';
 import { QuietTeller, type QuietWord } from './activities/quiet-teller.ts';
+import { Recovery } from './activities/recovery.ts';
+import { AgentTokens } from './agent-tokens.ts';
 import { loadConfig, ownEnvironment, silenceLimitMs } from './config.ts';
 import { conversationWorkflowId } from './contracts/ids.ts';
 import { HEARTBEAT_MS, TURN_LIMIT_MS } from './contracts/limits.ts';
-import { CLAIM_TASK_QUEUE, hostTaskQueue, SIGNAL } from './contracts/names.ts';
+import {
+  CLAIM_TASK_QUEUE,
+  hostTaskQueue,
+  MCP_PATH,
+  SIGNAL,
+  WORKFLOW_TASK_QUEUE,
+} from './contracts/names.ts';
 import type { QuietSignalValue } from './contracts/signals.ts';
+import { RECOVERY_TEMPLATE } from './domain/recovery-text.ts';
+import { readGatewayAddress } from './gateway-address.ts';
 import { announceReady, connectPatiently, outliveFullLogs } from './process-entry.ts';
 import { createProviders } from './providers/registry.ts';
+import { readRecoveryTemplate } from './recovery-template.ts';
 import { watchRoom } from './store/disk-room.ts';
 import { openStore } from './store/open.ts';
 import { whenThereIsRoom } from './store/write-failures.ts';
+import { apiAddress } from './supervisor/address.ts';
 import { pulseFile, showPulse } from './supervisor/pulse.ts';
+import { workflowSignals } from './workflow-signals.ts';
 
 outliveFullLogs();
 const config = loadConfig();
@@ -46,6 +61,7 @@ const workers: Worker[] = [];
 let client: WorkflowClient | null = null;
 const teller = new QuietTeller({ say: tellTemporal });
 const store = await whenThereIsRoom(() => openStore({ url: config.store.url }));
+const agentTokens = new AgentTokens({ keyFile: paths.agentKey });
 const custody = new Custody({
   store,
   providers: createProviders(),
@@ -65,6 +81,8 @@ const custody = new Custody({
     }),
     room: watchRoom(config.disk),
     turnLimitMs: TURN_LIMIT_MS,
+    mcp: mcpOf,
+    boot: config.agents.recoveryPrompt === 'off' ? null : randomUUID(),
   },
   log,
   events: {
@@ -78,6 +96,16 @@ const stopWatching = store.watch((heads) => custody.notice(heads));
 const adopted = await custody.adopt();
 if (adopted.attempts + adopted.sessions > 0)
   log('info', 'adopted what an earlier process left', adopted);
+const recovery = new Recovery({
+  store,
+  host: turns.hostName,
+  template: recoveryTemplate(),
+  look: lookIntoMailbox,
+  log,
+});
+// Not awaited: an end that the store cannot take now holds up no turn.
+const recovered = custody.deadRecorded.then(() => recovery.run());
+recovered.catch((error: unknown) => log('error', 'recovery failed', { error: String(error) }));
 const tick = setInterval(() => {
   if (hasLostCustodyOfHost(seat)) giveUp();
   else custody.tick();
@@ -124,10 +152,39 @@ custody.close();
 await store.close();
 await connection.close();
 
+/** Asked at each start of a provider: a gateway on a port of its own choice has another one each time. */
+function mcpOf(conversationId: string): McpAccess | null {
+  const { host, port } = config.api;
+  const address =
+    port === 0 ? readGatewayAddress({ file: paths.gatewayAddress }) : apiAddress({ host, port });
+  if (address === null) return null;
+  try {
+    return { url: `${address}${MCP_PATH}`, token: agentTokens.tokenOf(conversationId) };
+  } catch (error) {
+    // An agent without its tools is better than none.
+    log('error', 'there is no key for agents', { error: String(error) });
+    return null;
+  }
+}
+
 async function tellTemporal({ conversationId, ...said }: QuietWord): Promise<void> {
   if (client === null) throw new Error('Temporal is not there yet');
   const argument: QuietSignalValue = said;
   await client.getHandle(conversationWorkflowId(conversationId)).signal(SIGNAL.quiet, argument);
+}
+
+/** A template that has become unusable since the start is no reason to run no turns. */
+function recoveryTemplate(): string {
+  const read = readRecoveryTemplate(config.agents.recoveryPrompt);
+  if ('template' in read) return read.template;
+  log('error', 'the built-in recovery prompt is used', { problem: read.problem });
+  return RECOVERY_TEMPLATE;
+}
+
+async function lookIntoMailbox(conversationId: string): Promise<void> {
+  if (client === null) throw new Error('Temporal is not there yet');
+  const signals = workflowSignals({ client, taskQueue: WORKFLOW_TASK_QUEUE });
+  await signals.signalConversation(conversationId, SIGNAL.mail, {});
 }
 
 /** Ends at once, without a word to the provider processes: they are another custody's. */
@@ -138,5 +195,6 @@ function giveUp(): void {
 
 function shutdown(): void {
   stopWatching();
+  recovery.stop();
   for (const worker of workers) if (worker.getState() === 'RUNNING') worker.shutdown();
 }

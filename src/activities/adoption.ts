@@ -5,6 +5,7 @@
  *  F2 a driver is rebuilt from byte 0 of its spool; what lies before the stored offset is not recorded again.
  *  P2 what carries a mark of this host and belongs to nothing is killed, with a row for it; never a stranger.
  *  P3 an attempt without a process ends only after everything that its spool holds is in the log.
+ *  M2 what is found dead ends with the name of this boot; what dies while this process has it does not.
  *  The prompt is never sent again.
  */
 import { readdirSync, rmSync } from 'node:fs';
@@ -18,7 +19,7 @@ import { bootId } from '../providers/process/process-table.ts';
 import { type RecordedCall, Spool } from '../providers/process/spool.ts';
 import type { AttemptRow, Store } from '../store/port.ts';
 import { isFenced, isPassing, isStorageFull, whenThereIsRoom } from '../store/write-failures.ts';
-import { interrupted, recordOrForce } from './attempt-ends.ts';
+import { foundBy, hasLostItsSession, interrupted, recordOrForce } from './attempt-ends.ts';
 import type { CustodyLog, CustodySettings } from './custody-settings.ts';
 import type { AttemptEnd, LiveSession, LiveTurn } from './live-turn.ts';
 import { killUnder, sweepStrays } from './marks.ts';
@@ -66,6 +67,10 @@ export class Adoption {
   readonly #settings: CustodySettings;
   readonly #log: CustodyLog;
   readonly #custody: AdoptingCustody;
+  /** Ends, still to be recorded, of turns that were taken over without a process. */
+  readonly #dead: Promise<unknown>[] = [];
+  /** Turns whose provider had only to say that its session is gone. */
+  readonly #lost: LiveTurn[] = [];
 
   constructor(parts: {
     store: Store;
@@ -81,8 +86,11 @@ export class Adoption {
     this.#custody = parts.custody;
   }
 
-  /** Every spool with a process, every attempt of this host without an end. Once, before anything is run. */
-  async run(): Promise<void> {
+  /**
+   * Every spool with a process, every attempt of this host without an end. Once, before anything is run. `dead`: when the
+   * ends are recorded of what was found dead and is not ended yet. `lost`: turns that are to begin again in a new session.
+   */
+  async run(): Promise<{ dead: readonly Promise<unknown>[]; lost: readonly LiveTurn[] }> {
     const running = new Map<string, AttemptRow[]>();
     // One that was never claimed has nothing here: it begins when Temporal asks.
     for (const row of await this.#store.runningAttempts(this.#settings.host))
@@ -101,7 +109,7 @@ export class Adoption {
     for (const rows of running.values())
       for (const row of rows)
         await whenThereIsRoom(() =>
-          this.#custody.endUnstarted(row, interrupted('spool_lost', 'Its spool is gone.')),
+          this.#endDead(row, interrupted('spool_lost', 'Its spool is gone.')),
         );
     this.#custody.shelve(ended);
     await sweepStrays({
@@ -109,6 +117,12 @@ export class Adoption {
       host: this.#settings.host,
       owned: this.#custody.marks(),
     });
+    return { dead: this.#dead, lost: this.#lost };
+  }
+
+  /** Ends an attempt of which nothing goes on here. */
+  #endDead(row: AttemptRow, end: ForcedEnd): Promise<AttemptEnd> {
+    return this.#custody.endUnstarted(row, foundBy(this.#settings, end));
   }
 
   /** As {@link #adoptSpool}; a spool that cannot be adopted ends alone, and does not take this host's other turns with it. */
@@ -138,7 +152,7 @@ export class Adoption {
     }
     try {
       const message = 'It could not be taken over; the log says why.';
-      const end = await this.#custody.endUnstarted(row, interrupted('internal_error', message));
+      const end = await this.#endDead(row, interrupted('internal_error', message));
       dropped?.ended.resolve(end);
     } catch (error) {
       this.#log('error', 'its end could not be recorded', { error: String(error) });
@@ -154,8 +168,16 @@ export class Adoption {
     const key = row === null ? null : attemptKey(row.turnId, row.attempt);
     const begun = calls.find(({ call }) => call.type === 'begin' && call.attemptKey === key);
     const alive = spool.isAlive();
-    // An attempt that was claimed but never begun starts again when Temporal asks: nothing was sent.
-    if (provider === undefined || (begun === undefined && !alive)) return false;
+    if (provider === undefined || (begun === undefined && !alive)) {
+      // One that was claimed but never begun starts again when Temporal asks: nothing was sent. After a reboot nothing proves that.
+      const mayBegin = begun === undefined && spool.spec.bootId === bootId();
+      if (row !== null && !mayBegin)
+        await this.#endDead(
+          row,
+          interrupted('process_lost', 'Its process is gone and left no end.'),
+        );
+      return false;
+    }
     if (row === null && spool.outSize() > IDLE_ADOPT_LIMIT_BYTES) {
       // Reading all of it would hold up the turns; the next turn resumes the provider's session in a new process.
       const live = this.#custody.newSession({ spool, provider, adopted: true });
@@ -199,9 +221,11 @@ export class Adoption {
     const lately = await sinceItsLastSign({ store: this.#store, row });
     if (lately.attaches >= RECOVERY_LIMIT) {
       const message = `It was taken over ${RECOVERY_LIMIT} times without a sign of the provider; it was stopped.`;
-      await this.#custody.endUnstarted(row, interrupted('recovery_budget', message));
+      await this.#endDead(row, interrupted('recovery_budget', message));
       return;
     }
+    // One that has left an exit code says so before it is gone.
+    const isDead = !spool.isAlive() || spool.exitCode() !== null;
     const scope = { turnId, attempt, ...(requestId === null ? {} : { requestId }) };
     const claim = await this.#store.claim({
       conversationId,
@@ -221,12 +245,14 @@ export class Adoption {
     const turn = this.#custody.newTurn({ row, key, live });
     turn.fence.epoch = claim.epoch;
     turn.spoolOffset = claim.spoolOffset;
+    if (isDead) turn.boot = this.#settings.boot;
     if (upSeconds !== undefined && spool.spec.bootId === bootId())
       turn.overAtSeconds = upSeconds + this.#settings.turnLimitMs / 1_000;
     const pending: NewEvent[] = [];
     const answered = new Set<string>();
     let active = false;
     let heard = false;
+    let isLost = false;
     await this.#replay(live, found.calls, (step) => {
       if (step.type === 'call') {
         active = step.call.attemptKey === key;
@@ -248,7 +274,10 @@ export class Adoption {
         }
         return;
       }
-      if (!active) return;
+      if (!active || isLost) return;
+      isLost =
+        pending.length === 0 && row.cancelBy === null && hasLostItsSession(turn, step.reports);
+      if (isLost) return;
       heard ||= step.reports.some(({ type }) => type !== 'session');
       const events = step.reports.flatMap((report) => recordOrForce(turn, report));
       // What lies before the stored offset is in the log already (F2).
@@ -257,6 +286,13 @@ export class Adoption {
     const other = this.#custody.sessionOf(conversationId);
     if (other !== undefined) void this.#custody.endSession(other);
     this.#custody.hold(live);
+    if (isLost && turn.forced === null) {
+      // Not given to it: the end of that process is not the turn's.
+      live.starting = null;
+      this.#lost.push(turn);
+      live.session.resume();
+      return;
+    }
     this.#custody.give(live, turn);
     this.#custody.saveState(turn);
     await this.#custody.commit(turn, pending, live.session.fedOffset);
@@ -268,6 +304,7 @@ export class Adoption {
     if (lately.wasQuiet) this.#custody.noLongerQuiet(turn);
     // A word about itself (its session id) shows that the provider runs, not that it has its prompt.
     if (!begun.sent && !heard) {
+      turn.boot = this.#settings.boot;
       turn.forced ??= interrupted(
         'prompt_unconfirmed',
         'The turn host died while it handed over the prompt; it is not sent twice.',
@@ -280,6 +317,7 @@ export class Adoption {
     this.#custody.steering.repeat(turn, found.calls);
     const stop = turn.forced ?? cancelled;
     if (stop !== null) this.#custody.startLadder(turn, stop);
+    if (turn.boot !== null) this.#dead.push(turn.ended.promise);
     live.session.resume();
     // Not awaited: a process that reads nothing, or is gone, must not hold up the others.
     this.#repeatAnswers(turn, answered).catch((error: unknown) =>

@@ -28,8 +28,13 @@ export function pastLimit(limitMs: number): ForcedEnd {
 export function recordOrForce(turn: LiveTurn, report: ProviderReport): NewEvent[] {
   const stopped = report.type === 'end' && report.end.outcome === 'cancelled';
   return stopped && turn.forced?.outcome === 'interrupted'
-    ? forceEnd(turn.recording, turn.forced)
+    ? forceEnd(turn.recording, foundBy(turn, turn.forced))
     : record(turn.recording, report);
+}
+
+/** The end, with the boot that has found the turn dead. */
+export function foundBy({ boot }: Pick<LiveTurn, 'boot'>, end: ForcedEnd): ForcedEnd {
+  return boot === null || end.outcome !== 'interrupted' ? end : { ...end, boot };
 }
 
 /** The provider's session as these reports tell: its id, null when it is gone, undefined when they say nothing of it. */
@@ -42,6 +47,30 @@ export function sessionIdOf(reports: readonly ProviderReport[]): string | null |
     if (report.end.code === 'session_missing') sessionId = null;
   }
   return sessionId;
+}
+
+/**
+ * Whether these reports, the first of their attempt, say that the session which its process was to resume is gone, and
+ * nothing else: then the provider has not begun, and the attempt may begin again in another session.
+ */
+export function hasLostItsSession(turn: LiveTurn, reports: readonly ProviderReport[]): boolean {
+  const { key, session, spoolOffset, recording, forced, ladder } = turn;
+  const { spool } = session.session;
+  const first = reports.find(({ type }) => type !== 'session');
+  return (
+    first?.type === 'end' &&
+    first.end.outcome === 'failed' &&
+    first.end.code === 'session_missing' &&
+    // Its own process, and nothing of it is in the log: the next spool of this name is read from its beginning.
+    spool.name === key &&
+    spool.spec.session.resumeSessionId !== null &&
+    spoolOffset === 0 &&
+    // Nobody has ended it meanwhile, or given it more than its prompt.
+    recording.cancelBy === null &&
+    recording.offered.size === 0 &&
+    forced === null &&
+    ladder === null
+  );
 }
 
 /** The end that these events hold, or null. */

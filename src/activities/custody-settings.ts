@@ -4,6 +4,9 @@ import type { Room } from '../store/disk-room.ts';
 import type { AttemptRef } from './live-turn.ts';
 import type { SilenceLimitsOfPhase } from './silence.ts';
 
+/** `token` opens `url` for one conversation. */
+export type McpAccess = { url: string; token: string };
+
 export type CustodySettings = {
   host: string;
   spoolRoot: string;
@@ -20,6 +23,10 @@ export type CustodySettings = {
   /** A look at the disks of the store and the spools. */
   room: () => Room;
   turnLimitMs: number;
+  /** Where an agent's provider reaches its team, as that conversation; null: nobody has said where the gateway is. */
+  mcp: (conversationId: string) => McpAccess | null;
+  /** Names this start of the turn host in the ends of what it finds dead; null: they name none, and no root is told of them (M2). */
+  boot: string | null;
 };
 
 /** What others are told, when they want to know; nothing waits for it. */

@@ -32,7 +32,7 @@ import {
   resolveApproval,
 } from '../domain/segments.ts';
 import { awakeSeconds, bootId } from '../providers/process/process-table.ts';
-import { Spool } from '../providers/process/spool.ts';
+import { Spool, type SpoolSpec } from '../providers/process/spool.ts';
 import type { AttemptRow, ConversationRow, Heads, Store } from '../store/port.ts';
 import { conversationOfStream } from '../store/stored-event.ts';
 import { isFenced, isPassing, isStorageFull } from '../store/write-failures.ts';
@@ -40,6 +40,8 @@ import { type AdoptingCustody, Adoption, spoolNames } from './adoption.ts';
 import {
   endOf,
   exitedEnd,
+  foundBy,
+  hasLostItsSession,
   interrupted,
   pastLimit,
   recordOrForce,
@@ -72,6 +74,8 @@ const SUPERSEDED_LOOK_MS = 200;
 const HOPELESS_TRIES = 3;
 /** A program that has shown no pid by then will not. */
 const START_LIMIT_MS = 30_000;
+const SESSION_LOST =
+  'The provider has lost its session. The turn goes on in a new one, which is told what was said before.';
 const WAITS_FOR_ROOM = 'The disk is full; the turn starts when there is room again.';
 
 /** A person's answer to an open approval. */
@@ -99,6 +103,7 @@ export class Custody {
   readonly #refusedForRoom = new Set<string>();
   /** Before that, a conversation's process may still be found. */
   #adopted = false;
+  #deadRecorded = Promise.resolve();
   /** Whether another process has this host's custody; null: there is no reason to ask. */
   #superseded: Promise<boolean> | null = null;
   readonly #closed = new AbortController();
@@ -300,6 +305,11 @@ export class Custody {
     this.#turns.clear();
   }
 
+  /** Once adoption has resolved: resolves when the end of everything that it found dead is recorded. */
+  get deadRecorded(): Promise<void> {
+    return this.#deadRecorded;
+  }
+
   /** Takes over what an earlier process of this host left. To be called once, before anything is run. */
   async adopt(): Promise<{ attempts: number; sessions: number }> {
     const custody: AdoptingCustody = {
@@ -322,18 +332,22 @@ export class Custody {
       marks: () =>
         new Set([...this.#sessions.values()].map(({ session }) => session.spool.spec.mark)),
     };
-    await new Adoption({
+    const { dead, lost } = await new Adoption({
       store: this.#store,
       providers: this.#providers,
       settings: this.#settings,
       log: this.#log,
       custody,
     }).run();
+    this.#deadRecorded = Promise.allSettled(dead).then(() => undefined);
     this.#adopted = true;
+    // After the sweep of strays, which would take their new processes for some.
+    for (const turn of lost) void this.#goOnWithoutItsSession(turn);
     return { attempts: this.#turns.size, sessions: this.#sessions.size };
   }
 
-  async #begin(ref: AttemptRef, key: string): Promise<AttemptEnd> {
+  /** `again`: its process has said that it did not begin. */
+  async #begin(ref: AttemptRef, key: string, again = false): Promise<AttemptEnd> {
     if ((await this.#superseded) === true)
       throw new HoldfastError('fenced', 'Another process has custody of this host.');
     const row = await this.#store.attempt(ref.turnId, ref.attempt);
@@ -347,7 +361,7 @@ export class Custody {
       const message = `It ran on host ${place.host}, which is gone.`;
       return this.#endUnstarted(row, interrupted('host_lost', message));
     }
-    if (place !== null && !this.#mayBeginAgain(place.spool, key)) {
+    if (place !== null && !again && !this.#mayBeginAgain(place.spool, key)) {
       const message = 'Its process is gone and left no end.';
       return this.#endUnstarted(row, interrupted('process_lost', message));
     }
@@ -426,8 +440,15 @@ export class Custody {
       (spec.sessionGeneration ?? 0) === conversation.sessionGeneration &&
       spec.session.model === row.model &&
       spec.session.workspacePath === conversation.workspacePath &&
+      this.#reachesItsTeam(spec) &&
       session.fedOffset < this.#settings.sessionSpoolLimitBytes
     );
+  }
+
+  /** Whether its tools are where they were when it began: a provider is told of them once. */
+  #reachesItsTeam({ conversationId, mcpUrl }: SpoolSpec): boolean {
+    const mcp = this.#settings.mcp(conversationId);
+    return mcp === null || mcp.url === mcpUrl;
   }
 
   async #beginWarm(
@@ -583,6 +604,7 @@ export class Custody {
       stateSaved: false,
       forced: null,
       ladder: null,
+      boot: null,
       clock: null,
       ownSeq: 0,
       writes: Promise.resolve(),
@@ -628,6 +650,10 @@ export class Custody {
     }
     if (reports.length === 0 || turn.broken) return;
     turn.lastOutputAt = now();
+    if (hasLostItsSession(turn, reports) && (await this.#sayThatItsSessionIsLost(turn))) {
+      void this.#beginInNewSession(turn);
+      return;
+    }
     if (!turn.stateSaved) this.#saveState(turn);
     // Beside the append, and before it in the queue of writes: the attempt may end in this very batch.
     const saved = sessionId === undefined ? null : this.#saveSessionId(turn, sessionId);
@@ -637,6 +663,52 @@ export class Custody {
     await this.#commit(turn, events, offset);
     this.#steering.offer(turn);
     await saved;
+  }
+
+  /**
+   * Notes that the provider's session is gone, once for each attempt. From then on a process of this conversation begins a new
+   * one. False: somebody has ended the turn meanwhile, and it ends as it is. Throws: as an append.
+   */
+  async #sayThatItsSessionIsLost(turn: LiveTurn): Promise<boolean> {
+    turn.clock?.stop();
+    const { conversationId } = turn.ref;
+    const { sessionGeneration = 0 } = turn.session.session.spool.spec;
+    await this.#patiently(turn, () =>
+      this.#store.saveProviderSession({ ...turn.fence }, conversationId, null, sessionGeneration),
+    );
+    const payload = { code: 'session_lost', text: SESSION_LOST };
+    await this.#append(turn, {
+      events: [{ type: 'notice', ...turn.recording.place, payload }],
+      key: `session_lost:${turn.key}`,
+    });
+    return turn.forced === null && turn.ladder === null;
+  }
+
+  /** Begins an attempt again whose provider had not begun. Whoever waits for it waits for that. */
+  async #beginInNewSession({ key, ref, session: live, ended }: LiveTurn): Promise<void> {
+    live.turn = null;
+    this.#turns.delete(key);
+    try {
+      await this.#endSession(live);
+      ended.resolve(await this.#begin(ref, key, true));
+    } catch (error) {
+      ended.reject(error);
+    }
+  }
+
+  /** The same of a turn that was adopted after its session was lost, which nobody has begun here. */
+  async #goOnWithoutItsSession(turn: LiveTurn): Promise<void> {
+    const { key, ended } = turn;
+    const forget = (): void => void this.#starting.delete(key);
+    this.#starting.set(key, { promise: ended.promise, cancelBy: null });
+    ended.promise.then(forget, forget);
+    try {
+      await this.#sayThatItsSessionIsLost(turn);
+    } catch (error) {
+      ended.reject(error);
+      return;
+    }
+    await this.#beginInNewSession(turn);
   }
 
   /** A shortcut for whoever adopts, who can also find the process by its pid file and its mark: no reason to fail a turn. */
@@ -700,7 +772,11 @@ export class Custody {
   /** Ends the attempt by our own word: its process is gone, or nothing was ever sent to it. */
   async #endTurn(turn: LiveTurn, end: ForcedEnd): Promise<AttemptEnd> {
     const commit = () =>
-      this.#commit(turn, forceEnd(turn.recording, end), turn.session.session.fedOffset);
+      this.#commit(
+        turn,
+        forceEnd(turn.recording, foundBy(turn, end)),
+        turn.session.session.fedOffset,
+      );
     try {
       await commit();
     } catch (error) {

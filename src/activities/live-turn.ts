@@ -37,6 +37,8 @@ export type LiveTurn = {
   /** How it ends when its process ends first. */
   forced: ForcedEnd | null;
   ladder: Promise<void> | null;
+  /** The boot that has found it dead; null: it lived when this custody took it. */
+  boot: string | null;
   /** Runs from the moment the prompt is handed over. */
   clock: SilenceClock | null;
   /** The newest event that this custody wrote: a newer one in the log is somebody else's. */

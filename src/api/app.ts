@@ -12,9 +12,10 @@ import websocket from '@fastify/websocket';
 import Fastify, { LogController, type FastifyInstance, type FastifyRequest } from 'fastify';
 
 import { HoldfastError } from '../contracts/errors.ts';
-import { WS_PROTOCOL } from '../contracts/names.ts';
+import { MCP_PATH, WS_PROTOCOL } from '../contracts/names.ts';
 import type { Room } from '../store/disk-room.ts';
 import type { Store } from '../store/port.ts';
+import { Agents } from './agents.ts';
 import { CommandGate } from './command-gate.ts';
 import type { WorkflowCommands } from './commands.ts';
 import { Connections } from './connections.ts';
@@ -23,10 +24,12 @@ import { asyncApiOf, openApiOf, registeredRoutes, type RegisteredRoute } from '.
 import { createFeed, type Feed } from './feed.ts';
 import { History } from './history.ts';
 import { Holds } from './holds.ts';
+import { mountMcp } from './mcp/mount.ts';
 import { Metrics } from './metrics.ts';
 import { handleError, invalidRequest, rawProblem, sendProblem } from './problem.ts';
 import type { ProviderDirectory } from './provider-directory.ts';
 import { Queue } from './queue.ts';
+import { agentRoutes } from './routes/agents.ts';
 import { conversationRoutes } from './routes/conversations.ts';
 import { eventRoutes } from './routes/events.ts';
 import { historyRoutes } from './routes/history.ts';
@@ -61,6 +64,8 @@ export type GatewayConfig = {
   socketHardCapBytes: number;
   /** Folders in which agents may work; the first is the default. */
   workspaceRoots: readonly string[];
+  /** What a team may have spent when one more agent is made; null: anything. */
+  agentBudgetUsd: number | null;
 };
 
 /** Where the log goes: an object of pino's shape, or false. */
@@ -70,6 +75,8 @@ export type GatewayDependencies = {
   config: GatewayConfig;
   /** The API's token. */
   token: string;
+  /** The conversation whose agent's token this is; null: it is none. */
+  conversationOfToken: (token: string) => string | null;
   /** Stays the caller's to close, after the app. */
   store: Store;
   commands: WorkflowCommands;
@@ -117,10 +124,11 @@ export function createApp(dependencies: GatewayDependencies): FastifyInstance {
 
   const feed = createFeed({ store, log: app.log });
   const gate = new CommandGate(room);
-  const { workspaceRoots, receiptWaitMs } = config;
+  const { workspaceRoots, receiptWaitMs, agentBudgetUsd } = config;
   const parts = { store, feed, commands, gate, providers, workspaceRoots };
   const conversations = new Conversations(parts);
   const tables = new Tables(parts);
+  const agents = new Agents({ ...parts, receiptWaitMs, agentBudgetUsd });
   const queue = new Queue(parts);
   const turnEnds = new TurnEnds(parts);
   const holds = new Holds();
@@ -169,9 +177,13 @@ export function createApp(dependencies: GatewayDependencies): FastifyInstance {
     app.register(historyRoutes, { history: new History(parts), holds, receiptWaitMs });
     app.register(tableRoutes, { tables, holds, receiptWaitMs });
     app.register(triggerRoutes, { triggers: new Triggers(parts), holds, receiptWaitMs });
+    app.register(agentRoutes, { agents, holds, receiptWaitMs });
+    const { conversationOfToken: conversationOf, version } = dependencies;
+    mountMcp(app, { agents, store, conversationOf, version });
     app.register(eventRoutes, {
       conversations,
       tables,
+      agents,
       connections,
       store,
       feed,
@@ -191,6 +203,7 @@ export function createApp(dependencies: GatewayDependencies): FastifyInstance {
       feed,
       conversations,
       tables,
+      agents,
       queue,
       connections,
       limits: config,
@@ -278,6 +291,8 @@ function guard(
     // A preflight carries no token, and asks only what an allowed page may ask.
     if (isPreflight(request)) return;
     if (request.routeOptions.url === HEALTH_URL) return;
+    // Has tokens of its own, which are none here.
+    if (request.routeOptions.url === MCP_PATH) return;
     if (!tokenCheck.matches(bearerToken(headers.authorization))) {
       reply.header('www-authenticate', 'Bearer');
       throw new HoldfastError('unauthorized');

@@ -2,6 +2,8 @@
  * The one way in: what the gateway may ask of the workflows of conversations, tables and triggers. The gateway never writes the
  * store.
  */
+import type { MailSignalValue } from '../contracts/agents.ts';
+import type { HoldfastError } from '../contracts/errors.ts';
 import type {
   ActivateSignalValue,
   CancelSignalValue,
@@ -36,7 +38,8 @@ export type ConversationSignal =
   | { name: 'removeQueued'; argument: RemoveQueuedSignalValue }
   | { name: 'holdQueue'; argument: HoldQueueSignalValue }
   | { name: 'rollback'; argument: RollbackSignalValue }
-  | { name: 'updateConversation'; argument: UpdateConversationSignalValue };
+  | { name: 'updateConversation'; argument: UpdateConversationSignalValue }
+  | { name: 'mail'; argument: MailSignalValue };
 
 /** As {@link ConversationSignal}, of a table. */
 export type TableSignal =
@@ -55,6 +58,15 @@ export type TriggerSignal =
 export type NewConversation = NonNullable<ConversationInputValue['create']>;
 export type NewTable = NonNullable<TableInputValue['create']>;
 
+/** A Workflow that was asked to make an agent. */
+export type Spawning = {
+  /**
+   * Resolves with the store's refusal, after which nothing was made; null when `abort` came first or nobody can say. Never
+   * rejects. While the agent is being made, and ever after, it does not resolve by itself.
+   */
+  refused(abort: AbortSignal): Promise<HoldfastError | null>;
+};
+
 /**
  * Each call resolves when Temporal has made it durable (A3), with or without a worker.
  *
@@ -67,6 +79,11 @@ export interface WorkflowCommands {
   create(command: { conversationId: string; create: NewConversation }): Promise<void>;
   /** Signals the conversation's workflow, and starts it first when Temporal does not know it. */
   signal(command: { conversationId: string; signal: ConversationSignal }): Promise<void>;
+  /**
+   * Starts the workflow of an agent (`create.agent`), which makes it, and has it look into its mailbox. One that runs already
+   * is told to look.
+   */
+  spawn(command: { conversationId: string; create: NewConversation }): Promise<Spawning>;
   /** Starts the table's workflow. One that runs already is left as it is. */
   createTable(command: { tableId: string; create: NewTable }): Promise<void>;
   /** Signals the table's workflow, and starts it first when Temporal does not know it. */

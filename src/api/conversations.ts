@@ -232,29 +232,33 @@ export class Conversations {
 
   /**
    * Asks for the cancel of the running turn; answers its id and attempt once that is durable, or null when nothing
-   * runs and no turn was named. With `holdQueue` what waits stays in the queue, also when nothing runs.
+   * runs and no turn was named. With `holdQueue` what waits stays in the queue, also when nothing runs. With `cascade` the
+   * same is asked of every agent below it, there and, unless `holdQueue` is false, here with what waits held.
    *
    * Throws: `not_found`, `turn_mismatch`, `rate_limited`, `temporal_unavailable`.
    */
   async cancel({
     conversationId,
     turnId,
-    holdQueue = false,
+    cascade = false,
+    holdQueue = cascade,
   }: {
     conversationId: string;
     turnId: string | null;
     holdQueue?: boolean | undefined;
+    cascade?: boolean | undefined;
   }): Promise<{ turnId: string; attempt: number; requestId: string | null } | null> {
     const state = await this.#store.workflowState(conversationId);
     if (state === null) throw noConversation();
     const { turn } = state;
     if (turnId !== null && turnId !== turn?.turnId)
       throw new HoldfastError('turn_mismatch', undefined, { runningTurnId: turn?.turnId ?? null });
-    if (turn === null && !holdQueue) return null;
+    if (turn === null && !holdQueue && !cascade) return null;
     const argument = {
       ...(turn === null ? {} : { turnId: turn.turnId }),
       by: 'user',
       ...(holdQueue ? { holdQueue } : {}),
+      ...(cascade ? { cascade } : {}),
     };
     await this.#gate.carry(() =>
       this.#commands.signal({ conversationId, signal: { name: 'cancel', argument } }),

@@ -2,6 +2,7 @@
 import type { RouteOptions } from 'fastify';
 import { Type, type TSchema } from 'typebox';
 
+import { TeamView } from '../contracts/agents.ts';
 import { ERRORS, type ErrorCode } from '../contracts/errors.ts';
 import { EVENT_SCHEMAS } from '../contracts/events.ts';
 import { CLIENT_FRAMES, SERVER_FRAMES } from '../contracts/frames.ts';
@@ -67,7 +68,7 @@ export function openApiOf({
     paths,
     components: {
       securitySchemes: { token: { type: 'http', scheme: 'bearer' } },
-      schemas: { Problem, ConversationView, TableView, ...EVENT_SCHEMAS },
+      schemas: { Problem, ConversationView, TableView, TeamView, ...EVENT_SCHEMAS },
     },
   };
 }
@@ -167,6 +168,7 @@ function serverFrame(type: string, payload: TSchema): object {
       type: { const: type },
       conversationId: id,
       tableId: id,
+      rootId: id,
       requestId: id,
       turnId: id,
       payload,
@@ -179,8 +181,8 @@ function named(prefix: string, list: unknown[][]): Record<string, unknown> {
   return Object.fromEntries(list.map(([type, message]) => [`${prefix}.${String(type)}`, message]));
 }
 
-/** Of a conversation, or of a table in a frame with a tableId. */
-const snapshot = Type.Union([ConversationView, TableView]);
+/** Of a conversation; of a table in a frame with a tableId, of a team in one with a rootId. */
+const snapshot = Type.Union([ConversationView, TableView, TeamView]);
 
 /** The AsyncAPI document of the WebSocket. */
 export function asyncApiOf({ version }: { version: string }): object {

@@ -18,6 +18,7 @@ export function lateCommands(load: () => Promise<Loaded>): LateCommands {
     commands: {
       create: async (command) => (await loaded()).commands.create(command),
       signal: async (command) => (await loaded()).commands.signal(command),
+      spawn: async (command) => (await loaded()).commands.spawn(command),
       createTable: async (command) => (await loaded()).commands.createTable(command),
       signalTable: async (command) => (await loaded()).commands.signalTable(command),
       signalTrigger: async (command) => (await loaded()).commands.signalTrigger(command),

@@ -1,5 +1,5 @@
 /** Receipts and refusals as the public surface shows them. */
-import { ERRORS, HoldfastError, type ErrorCode } from '../contracts/errors.ts';
+import { HoldfastError, isErrorCode } from '../contracts/errors.ts';
 import type { ReceiptValue } from '../contracts/view.ts';
 import type { RequestRow } from '../store/port.ts';
 
@@ -23,10 +23,6 @@ export function rejection(row: RequestRow): HoldfastError {
     turnId: row.turnId,
     receipt,
   });
-}
-
-function isErrorCode(code: string | undefined): code is ErrorCode {
-  return code !== undefined && Object.hasOwn(ERRORS, code);
 }
 
 export function noConversation(): HoldfastError {

@@ -207,6 +207,7 @@ export class SocketCommands {
       conversationId: frame.conversationId,
       turnId: frame.turnId ?? frame.payload?.turnId ?? null,
       holdQueue: frame.payload?.holdQueue,
+      cascade: frame.payload?.cascade,
     });
     this.#ok(frame, { turnId: cancelled?.turnId ?? null });
   }

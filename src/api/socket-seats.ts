@@ -1,5 +1,5 @@
 /**
- * What one socket follows: streams of conversations and of tables.
+ * What one socket follows: streams of conversations, of tables and of teams.
  *
  * Invariants (numbers of design.md section 12):
  *  L4 replay, then `caught-up`, then live: nothing between is missing or comes twice. What cannot be replayed is
@@ -11,9 +11,10 @@
  */
 import { HoldfastError } from '../contracts/errors.ts';
 import type { ServerFrame } from '../contracts/frames.ts';
-import { conversationStream, isId, tableStream } from '../contracts/ids.ts';
+import { conversationStream, isId, tableStream, teamStream } from '../contracts/ids.ts';
 import type { ConversationViewValue } from '../contracts/view.ts';
 import type { Store, StoredEvent } from '../store/port.ts';
+import type { Agents } from './agents.ts';
 import type { Conversations } from './conversations.ts';
 import type { Feed, Follower, Sink, Subscription } from './feed.ts';
 import { memberOf } from './json-members.ts';
@@ -34,7 +35,7 @@ export interface SocketLine extends Sink {
 }
 
 /** Whose stream; frames name it in the same way. */
-type Subject = { conversationId: string } | { tableId: string };
+type Subject = { conversationId: string } | { tableId: string } | { rootId: string };
 type Request = { requestId?: string };
 
 /** A subscription of this socket; replaced, not changed, when the client subscribes anew. */
@@ -61,12 +62,18 @@ export type SeatDependencies = {
   feed: Feed;
   conversations: Conversations;
   tables: Tables;
+  agents: Agents;
 };
 
 export class SocketSeats {
   readonly #line: SocketLine;
   readonly #deps: SeatDependencies;
   readonly #seats = new Map<string, Seat>();
+  /** The last thing that was asked about a team: which team it is, the store has to say first. */
+  #team: Promise<void> = Promise.resolve();
+  /** How many such things are under way. */
+  #teamsAsked = 0;
+  #closed = false;
 
   constructor(line: SocketLine, dependencies: SeatDependencies) {
     this.#line = line;
@@ -108,6 +115,58 @@ export class SocketSeats {
   }
 
   /**
+   * Subscribes to the team of a conversation, whichever member that is; as {@link subscribe}. What is asked about teams is done in
+   * its order.
+   *
+   * Throws: `rate_limited`.
+   */
+  subscribeTeam({
+    conversationId,
+    lastSeq,
+    request,
+  }: {
+    conversationId: string;
+    lastSeq: number | null;
+    request: Request;
+  }): void {
+    const given = { conversationId, ...request };
+    this.#askOfTeam(given, async () => {
+      const rootId = await this.#deps.agents.rootOf(conversationId);
+      if (!this.#closed) this.subscribe({ subject: { rootId }, lastSeq, request });
+    });
+  }
+
+  /** Ends the subscription of that conversation's team, if there is one, and calls `done`. Throws: `rate_limited`. */
+  unsubscribeTeam({
+    conversationId,
+    request,
+    done,
+  }: {
+    conversationId: string;
+    request: Request;
+    done: () => void;
+  }): void {
+    this.#askOfTeam({ conversationId, ...request }, async () => {
+      const link = await this.#deps.store.agent(conversationId);
+      this.unsubscribe({ rootId: link?.rootId ?? conversationId });
+      done();
+    });
+  }
+
+  #askOfTeam(given: { conversationId: string }, work: () => Promise<void>): void {
+    if (this.#teamsAsked >= SUBSCRIPTION_LIMIT) throw tooMany();
+    this.#teamsAsked += 1;
+    this.#team = this.#team
+      .then(work)
+      .catch((error: unknown) => {
+        if (!this.#closed) this.#line.refuse(given, error);
+      })
+      .finally(() => {
+        this.#teamsAsked -= 1;
+      });
+  }
+
+  /**
    * Subscribes the sender of a message to its conversation, silently, from `afterSeq` on; null: what it needs is not in the log any
    * more, so with the snapshot. Does nothing when there are too many.
    */
@@ -121,6 +180,7 @@ export class SocketSeats {
   }
 
   close(): void {
+    this.#closed = true;
     for (const seat of this.#seats.values()) end(seat);
     this.#seats.clear();
   }
@@ -197,18 +257,23 @@ export class SocketSeats {
 
   async #mustExist(subject: Subject): Promise<void> {
     if ('tableId' in subject) await this.#deps.tables.facts(subject.tableId);
-    else await this.#deps.conversations.mustExist(subject.conversationId);
+    else if ('conversationId' in subject)
+      await this.#deps.conversations.mustExist(subject.conversationId);
+    // Of a team its root has been found already.
   }
 
   async #snapshotThenFollow(seat: Seat, request: Request): Promise<void> {
     if (!(await this.#line.room()) || seat.closed) return;
     const { subject } = seat;
-    if (!('tableId' in subject)) {
-      const view = await this.#deps.conversations.snapshot(subject.conversationId);
-      this.#show(seat, view, request);
+    const { tables, agents, conversations } = this.#deps;
+    if ('rootId' in subject) {
+      this.#show(seat, await agents.team(subject.rootId), request);
       return;
     }
-    const { tables } = this.#deps;
+    if (!('tableId' in subject)) {
+      this.#show(seat, await conversations.snapshot(subject.conversationId), request);
+      return;
+    }
     if (seat.active === null) {
       this.#show(seat, await tables.snapshot(subject.tableId), request);
       return;
@@ -334,6 +399,7 @@ export class SocketSeats {
 }
 
 function streamOf(subject: Subject): string {
+  if ('rootId' in subject) return teamStream(subject.rootId);
   return 'tableId' in subject
     ? tableStream(subject.tableId)
     : conversationStream(subject.conversationId);

@@ -218,10 +218,12 @@ class SocketSession implements LongConnection, CommandLine {
     const requestId = memberOf(given, 'requestId');
     const conversationId = memberOf(given, 'conversationId');
     const tableId = memberOf(given, 'tableId');
+    const rootId = memberOf(given, 'rootId');
     this.send({
       type: 'error',
       ...(isId(conversationId) ? { conversationId } : {}),
       ...(isId(tableId) ? { tableId } : {}),
+      ...(isId(rootId) ? { rootId } : {}),
       ...(isId(requestId) ? { requestId } : {}),
       // As over HTTP: the first decision of an approval, the turn that really runs, what was wrong with the frame.
       payload: { ...detail, code, message },
@@ -256,6 +258,25 @@ class SocketSession implements LongConnection, CommandLine {
           lastSeq: payload?.lastSeq ?? null,
           active: payload?.active === true,
           request: requestOf(frame),
+        });
+        return;
+      }
+      case 'agents.subscribe': {
+        const { conversationId, payload } = frame;
+        this.#seats.subscribeTeam({
+          conversationId,
+          lastSeq: payload?.lastSeq ?? null,
+          request: requestOf(frame),
+        });
+        return;
+      }
+      case 'agents.unsubscribe': {
+        const { conversationId } = frame;
+        const request = requestOf(frame);
+        this.#seats.unsubscribeTeam({
+          conversationId,
+          request,
+          done: () => this.send({ type: 'ok', conversationId, ...request }),
         });
         return;
       }

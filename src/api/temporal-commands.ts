@@ -9,12 +9,18 @@
  */
 import { setTimeout as pause } from 'node:timers/promises';
 
-import { Connection, WorkflowClient, type ConnectionOptions } from '@temporalio/client';
+import {
+  ApplicationFailure,
+  Connection,
+  WorkflowClient,
+  type ConnectionOptions,
+} from '@temporalio/client';
 
-import { HoldfastError } from '../contracts/errors.ts';
+import { HoldfastError, isErrorCode } from '../contracts/errors.ts';
 import {
   conversationWorkflowOptions,
   SEARCH_ATTRIBUTE,
+  SIGNAL,
   tableWorkflowOptions,
   TRIGGER_SIGNAL,
   triggerWorkflowOptions,
@@ -26,6 +32,7 @@ import type {
   ConversationSignal,
   NewConversation,
   NewTable,
+  Spawning,
   TableSignal,
   TriggerSignal,
   WorkflowCommands,
@@ -113,26 +120,31 @@ class TemporalCommands implements WorkflowCommands {
     conversationId: string;
     create: NewConversation;
   }): Promise<void> {
-    const input: ConversationInputValue = { conversationId, create };
     await this.#durably('start', () =>
-      this.#client.start(WORKFLOW_TYPE.conversation, {
-        ...conversationWorkflowOptions(conversationId),
-        args: [input],
-        staticSummary: `conversation ${conversationId} with ${create.provider}`,
-        typedSearchAttributes: [
-          { key: { name: SEARCH_ATTRIBUTE.state, type: 'KEYWORD' }, value: 'idle' },
-          { key: { name: SEARCH_ATTRIBUTE.provider, type: 'KEYWORD' }, value: create.provider },
-          ...(create.tableId === null
-            ? []
-            : [
-                {
-                  key: { name: SEARCH_ATTRIBUTE.table, type: 'KEYWORD' as const },
-                  value: create.tableId,
-                },
-              ]),
-        ],
+      this.#client.start(WORKFLOW_TYPE.conversation, creationOptions({ conversationId, create })),
+    );
+  }
+
+  async spawn(command: { conversationId: string; create: NewConversation }): Promise<Spawning> {
+    const { workflowId, signaledRunId } = await this.#durably('signal', () =>
+      this.#client.signalWithStart(WORKFLOW_TYPE.conversation, {
+        ...creationOptions(command),
+        signal: SIGNAL.mail,
+        signalArgs: [{}],
       }),
     );
+    return {
+      refused: async (abort) => {
+        // This very run: another request may have had better luck with the next one.
+        const run = this.#client.getHandle(workflowId, signaledRunId, { followRuns: false });
+        try {
+          await this.#connection.withAbortSignal(abort, () => run.result());
+          return null;
+        } catch (error) {
+          return refusalIn(error);
+        }
+      },
+    };
   }
 
   async signal({
@@ -204,7 +216,7 @@ class TemporalCommands implements WorkflowCommands {
   }
 
   /** Repeats `attempt` until the server has taken it or patience ends. */
-  async #durably(call: 'start' | 'signal', attempt: () => Promise<unknown>): Promise<void> {
+  async #durably<T>(call: 'start' | 'signal', attempt: () => Promise<T>): Promise<T> {
     const startedAt = performance.now();
     const giveUpAt = startedAt + this.#callPatienceMs;
     let mayHaveArrived = false;
@@ -213,9 +225,12 @@ class TemporalCommands implements WorkflowCommands {
       const report = (fate: 'accepted' | Fate): void =>
         this.#observe({ call, fate, durationMs: performance.now() - attemptedAt });
       try {
-        await this.#connection.withDeadline(deadlineIn(giveUpAt - attemptedAt), attempt);
+        const taken = await this.#connection.withDeadline(
+          deadlineIn(giveUpAt - attemptedAt),
+          attempt,
+        );
         report('accepted');
-        return;
+        return taken;
       } catch (error) {
         const fate = fateOf(error);
         report(fate);
@@ -227,6 +242,46 @@ class TemporalCommands implements WorkflowCommands {
       }
     }
   }
+}
+
+/** How the workflow of a conversation is started that is to be made by it. */
+function creationOptions({
+  conversationId,
+  create,
+}: {
+  conversationId: string;
+  create: NewConversation;
+}) {
+  const input: ConversationInputValue = { conversationId, create };
+  const { provider, tableId } = create;
+  return {
+    ...conversationWorkflowOptions(conversationId),
+    args: [input],
+    staticSummary: `conversation ${conversationId} with ${provider}`,
+    typedSearchAttributes: [
+      { key: { name: SEARCH_ATTRIBUTE.state, type: 'KEYWORD' as const }, value: 'idle' },
+      { key: { name: SEARCH_ATTRIBUTE.provider, type: 'KEYWORD' as const }, value: provider },
+      ...(tableId === null
+        ? []
+        : [{ key: { name: SEARCH_ATTRIBUTE.table, type: 'KEYWORD' as const }, value: tableId }]),
+    ],
+  };
+}
+
+/** The refusal for which a run has failed; null: it was none, or the run has not ended. */
+function refusalIn(error: unknown): HoldfastError | null {
+  for (let at = error, depth = 0; depth < 4; depth += 1) {
+    if (!(at instanceof Error)) return null;
+    if (at instanceof ApplicationFailure) {
+      const { type, message, details } = at;
+      if (!isErrorCode(type)) return null;
+      const [detail] = details ?? [];
+      const known = typeof detail === 'object' && detail !== null ? detail : {};
+      return new HoldfastError(type, message, { ...known });
+    }
+    at = at.cause;
+  }
+  return null;
 }
 
 /** gRPC takes a moment of the wall clock; everything else here is measured on one that nobody sets. */

@@ -1,4 +1,4 @@
-/** The log of one conversation as it grows, over Server-Sent Events, across restarts of the gateway. */
+/** A log as it grows: a conversation's or a team's, over Server-Sent Events, across restarts of the gateway. */
 import { setTimeout as sleep } from 'node:timers/promises';
 
 import type { Event } from '../contracts/events.ts';
@@ -12,17 +12,18 @@ const PAUSE_MS = 200;
 const PATIENCE_MS = 30_000;
 
 /**
- * Events after `afterSeq`, in order, each once, until `signal` aborts. Throws: `ApiError` for what does not pass by
- * itself (no such conversation), `UnreachableError` when the gateway stays away.
+ * Events after `afterSeq`, in order, each once, until `signal` aborts. `path` answers with what they are of and its `lastSeq`; its
+ * log is below it. Throws: `ApiError` for what does not pass by itself (no such conversation), `UnreachableError` when the
+ * gateway stays away.
  */
 export async function* followEvents({
   client,
-  conversationId,
+  path,
   afterSeq,
   signal,
 }: {
   client: ApiClient;
-  conversationId: string;
+  path: string;
   afterSeq: number;
   signal: AbortSignal;
 }): AsyncGenerator<Followed> {
@@ -30,8 +31,8 @@ export async function* followEvents({
   let lastGoodMs = performance.now();
   while (!signal.aborted) {
     try {
-      const path = `/v1/conversations/${encodeURIComponent(conversationId)}/events?after=${seenSeq}`;
-      for await (const { data } of client.events({ path, signal })) {
+      const log = `${path}/events?after=${seenSeq}`;
+      for await (const { data } of client.events({ path: log, signal })) {
         lastGoodMs = performance.now();
         const item: unknown = JSON.parse(data);
         // What is no event of the log is a `reset`: the stream ends then, and the next answer says from where to go on.
@@ -42,7 +43,7 @@ export async function* followEvents({
     } catch (error) {
       if (signal.aborted) return;
       if (error instanceof ApiError && error.code === 'cursor_expired') {
-        seenSeq = await lastSeqOf({ client, conversationId });
+        seenSeq = await lastSeqOf({ client, path });
         yield { type: 'reset' };
         continue;
       }
@@ -57,17 +58,14 @@ function isEvent(item: unknown): item is Event {
   return isRecord(item) && typeof item['seq'] === 'number' && typeof item['type'] === 'string';
 }
 
-/** The newest seq of a conversation's log. */
+/** The newest seq of the log of what `path` answers with. */
 export async function lastSeqOf({
   client,
-  conversationId,
+  path,
 }: {
   client: ApiClient;
-  conversationId: string;
+  path: string;
 }): Promise<number> {
-  const { body } = await client.callPatiently({
-    method: 'GET',
-    path: `/v1/conversations/${encodeURIComponent(conversationId)}`,
-  });
+  const { body } = await client.callPatiently({ method: 'GET', path });
   return isRecord(body) && typeof body['lastSeq'] === 'number' ? body['lastSeq'] : 0;
 }

@@ -138,9 +138,10 @@ async function sendAndWait({
   });
 
   const following = new AbortController();
-  const afterSeq = await lastSeqOf({ client, conversationId });
+  const path = `/v1/conversations/${encodeURIComponent(conversationId)}`;
+  const afterSeq = await lastSeqOf({ client, path });
   const watching = watchTurn({
-    events: followEvents({ client, conversationId, afterSeq, signal: following.signal }),
+    events: followEvents({ client, path, afterSeq, signal: following.signal }),
     requestId: body.requestId,
     printer,
   });

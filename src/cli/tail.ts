@@ -74,7 +74,7 @@ export async function tail(context: CommandContext): Promise<number> {
   const afterSeq = from === null ? view.lastSeq : Math.max(0, from - 1);
   if (from !== null && values['no-follow'] && afterSeq >= view.lastSeq) return EXIT.ok;
   const { signal } = following;
-  for await (const event of followEvents({ client, conversationId, afterSeq, signal })) {
+  for await (const event of followEvents({ client, path, afterSeq, signal })) {
     if (event.type === 'reset') {
       printer.finish();
       context.err.write(

@@ -6,10 +6,7 @@
  */
 import type { TriggerScheduleValue } from '../contracts/events.ts';
 import type { LedgerCountsValue, LedgerRowValue, TriggerViewValue } from '../contracts/triggers.ts';
-import { harmless } from './terminal-text.ts';
-
-/** Now, and the zone of the person who reads. */
-export type Reader = { nowMs: number; timezone?: string };
+import { aligned, localTime, oneLine, type Reader, roughly } from './text-table.ts';
 
 const NAME_CHARS = 40;
 const WORDS_CHARS = 200;
@@ -84,57 +81,10 @@ function nextOf({ paused, nextDueAt }: TriggerViewValue, reader: Reader): string
   return `${localTime(nextDueAt, reader)} ${inMs <= 0 ? 'now' : `in ${roughly(inMs)}`}`;
 }
 
-/** A distance in time, for people: two digits say enough. */
-function roughly(ms: number): string {
-  if (ms < 100_000) return `${Math.ceil(ms / 1_000)} s`;
-  if (ms < 100 * 60_000) return `${Math.round(ms / 60_000)} min`;
-  if (ms < 48 * 3_600_000) return `${Math.round(ms / 3_600_000)} h`;
-  return `${Math.round(ms / 86_400_000)} days`;
-}
-
 function outcomeOf({ outcome, reason }: LedgerRowValue): string {
   return oneLine(reason === undefined ? outcome : `${outcome} (${reason})`, NAME_CHARS);
 }
 
 function troubleOf(row: LedgerRowValue, reader: Reader): string {
   return `${outcomeOf(row)} ${localTime(row.dueAt, reader)}: ${oneLine(row.words, WORDS_CHARS)}`;
-}
-
-/** `2026-11-22 03:00:00`, in the reader's zone. */
-function localTime(at: string, { timezone }: Reader): string {
-  return new Intl.DateTimeFormat('sv-SE', {
-    dateStyle: 'short',
-    timeStyle: 'medium',
-    ...(timezone === undefined ? {} : { timeZone: timezone }),
-  }).format(new Date(at));
-}
-
-/** Invariant 1. */
-function oneLine(text: string, limitChars: number): string {
-  const line = harmless(text.slice(0, 4 * limitChars).toWellFormed())
-    // Marks that turn the direction of a line, and its ends.
-    .replaceAll(/[\p{Cf}\s]+/gu, ' ')
-    .trim();
-  const characters = Array.from(line);
-  return characters.length <= limitChars
-    ? line
-    : `${characters.slice(0, limitChars - 1).join('')}…`;
-}
-
-/** Columns padded to their widest cell; the last one is not. */
-function aligned(rows: readonly (readonly string[])[]): string[] {
-  const widths = (rows[0] ?? []).map((_, column) =>
-    Math.max(...rows.map((row) => widthOf(row[column] ?? ''))),
-  );
-  return rows.map((row) =>
-    row
-      .map((cell, column) =>
-        column === row.length - 1 ? cell : cell + ' '.repeat((widths[column] ?? 0) - widthOf(cell)),
-      )
-      .join('  '),
-  );
-}
-
-function widthOf(cell: string): number {
-  return Array.from(cell).length;
 }

@@ -5,8 +5,10 @@ import { parseArgs } from 'node:util';
 import { isRecord } from './api-client.ts';
 import { type CommandContext, connect, EXIT, UsageError } from './command.ts';
 
-export const cancelUsage = `holdfast cancel ID
+export const cancelUsage = `holdfast cancel [--cascade] ID
   Cancels the running turn of a conversation and waits for its end. What it said is kept.
+
+  --cascade   the same in every agent below it; what waits there and here is held
 `;
 
 export const retryUsage = `holdfast retry [--request-id ID] ID TURN
@@ -14,14 +16,18 @@ export const retryUsage = `holdfast retry [--request-id ID] ID TURN
 `;
 
 export async function cancel(context: CommandContext): Promise<number> {
-  const { positionals } = parseArgs({ args: context.args, allowPositionals: true, options: {} });
+  const { values, positionals } = parseArgs({
+    args: context.args,
+    allowPositionals: true,
+    options: { cascade: { type: 'boolean', default: false } },
+  });
   const [conversationId, ...others] = positionals;
   if (conversationId === undefined || others.length > 0)
     throw new UsageError('Name one conversation.');
   const { body } = await connect(context.config).callPatiently({
     method: 'POST',
     path: `/v1/conversations/${encodeURIComponent(conversationId)}/cancel?wait=end`,
-    body: {},
+    body: values.cascade ? { cascade: true } : {},
   });
   const turnId = isRecord(body) ? body['turnId'] : null;
   const outcome = isRecord(body) && typeof body['outcome'] === 'string' ? body['outcome'] : null;
@@ -30,6 +36,10 @@ export async function cancel(context: CommandContext): Promise<number> {
       ? `Turn ${turnId}: ${outcome ?? 'cancel requested'}.\n`
       : 'Nothing runs in this conversation.\n',
   );
+  if (values.cascade)
+    context.out.write(
+      `The agents below it are told to cancel, and what waits is held. See them: holdfast agents ${conversationId}\n`,
+    );
   return EXIT.ok;
 }
 

@@ -4,15 +4,8 @@
  */
 import { Type, type Static } from 'typebox';
 
-import {
-  AgentView,
-  Id,
-  MailAddress,
-  MailKind,
-  MailState,
-  Outcome,
-  Timestamp,
-} from './events.ts';
+import { AgentView, Id, MailAddress, MailKind, MailState, Outcome, Timestamp } from './events.ts';
+import { Model } from './http.ts';
 import { LIST_LIMIT, MAIL_EXPIRY_LIMIT_MS, TITLE_LIMIT_CHARS } from './limits.ts';
 
 const closed = { additionalProperties: false };
@@ -28,7 +21,7 @@ export const SpawnAgentBody = Type.Object(
     name: Type.Optional(Type.String({ minLength: 1, maxLength: TITLE_LIMIT_CHARS })),
     role: Type.Optional(Type.String({ maxLength: TITLE_LIMIT_CHARS })),
     provider: Type.Optional(Type.String({ minLength: 1, maxLength: 64 })),
-    model: Type.Optional(Type.Union([Type.String({ minLength: 1, maxLength: 200 }), Type.Null()])),
+    model: Type.Optional(Model),
     workspacePath: Type.Optional(Type.String({ minLength: 1, maxLength: 4096 })),
     /** Its first prompt. Without one it is idle until somebody writes to it. */
     content: Type.Optional(Content),
@@ -56,6 +49,8 @@ export const PostMailBody = Type.Object(
   },
   closed,
 );
+/** A row of the mailbox is sent again. `from`: the agentId of its sender, where two have used that messageId. */
+export const ResendMailBody = Type.Object({ from: Type.Optional(Id) }, closed);
 /** Mail that the conversation was sent (`in`), has sent (`out`), or both. Oldest first. */
 export const MailboxQuery = Type.Object(
   {
@@ -117,6 +112,8 @@ export const MailSignal = Type.Object({
 export type SpawnAgentBodyValue = Static<typeof SpawnAgentBody>;
 export type TeamViewValue = Static<typeof TeamView>;
 export type PostMailBodyValue = Static<typeof PostMailBody>;
+export type MailboxQueryValue = Static<typeof MailboxQuery>;
+export type MailboxAnswerValue = Static<typeof MailboxAnswer>;
 export type MailRowValue = Static<typeof MailRow>;
 export type MailMessageValue = Static<typeof MailMessage>;
 export type MailSignalValue = Static<typeof MailSignal>;

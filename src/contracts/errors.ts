@@ -124,6 +124,11 @@ export const ERRORS = {
 
 export type ErrorCode = keyof typeof ERRORS;
 
+/** Whether `code` is one of the table's. */
+export function isErrorCode(code: unknown): code is ErrorCode {
+  return typeof code === 'string' && Object.hasOwn(ERRORS, code);
+}
+
 const MARKER = 'holdfast.error';
 
 /** An expected failure with a stable code. `detail` says what was wrong with this very request. */

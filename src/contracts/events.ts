@@ -323,6 +323,7 @@ export const EVENT_PAYLOADS = {
     status: MessageStatus,
     at: Timestamp,
     tool: Type.Optional(ToolView),
+    mail: Type.Optional(Type.Array(MailMark)),
   }),
   /** The rows after `messageId` (null: all rows) are cut: they stay readable, and the provider no longer knows of them. */
   'history.cut': Type.Object({
@@ -526,6 +527,8 @@ type EventOf<T extends EventType> = {
   type: T;
   conversationId?: string;
   tableId?: string;
+  /** Of a team's stream: which team's. */
+  rootId?: string;
   turnId?: string;
   attempt?: number;
   requestId?: string;
@@ -545,6 +548,7 @@ function eventSchema(type: string, payload: TSchema): TSchema {
     at: Timestamp,
     conversationId: Type.Optional(Id),
     tableId: Type.Optional(Id),
+    rootId: Type.Optional(Id),
     turnId: Type.Optional(Id),
     attempt: Type.Optional(Type.Integer({ minimum: 1 })),
     requestId: Type.Optional(Id),

@@ -70,7 +70,11 @@ export const CLIENT_FRAMES = {
       turnId: Type.Optional(Id),
       payload: Type.Optional(
         Type.Object(
-          { turnId: Type.Optional(Id), holdQueue: Type.Optional(Type.Boolean()) },
+          {
+            turnId: Type.Optional(Id),
+            holdQueue: Type.Optional(Type.Boolean()),
+            cascade: Type.Optional(Type.Boolean()),
+          },
           closed,
         ),
       ),
@@ -136,6 +140,25 @@ export const CLIENT_FRAMES = {
     },
     closed,
   ),
+  /** The team of that conversation, whichever member it is. What comes of it carries the team's `rootId`. */
+  'agents.subscribe': Type.Object(
+    {
+      type: Type.Literal('agents.subscribe'),
+      conversationId: Id,
+      requestId: Type.Optional(Id),
+      payload: Type.Optional(Type.Object({ lastSeq: Cursor }, closed)),
+    },
+    closed,
+  ),
+  'agents.unsubscribe': Type.Object(
+    {
+      type: Type.Literal('agents.unsubscribe'),
+      conversationId: Id,
+      requestId: Type.Optional(Id),
+      payload: Type.Optional(Type.Object({}, closed)),
+    },
+    closed,
+  ),
   'chat.retry': Type.Object(
     {
       type: Type.Literal('chat.retry'),
@@ -186,7 +209,8 @@ export const SERVER_FRAMES = {
     limits: Type.Record(Type.String(), Type.Number()),
   }),
   snapshot: Type.Unknown({
-    description: 'ConversationView, or TableView in a frame with a tableId',
+    description:
+      'ConversationView; TableView in a frame with a tableId; TeamView in one with a rootId',
   }),
   reset: Type.Object({ reason: Type.String() }),
   'caught-up': Type.Object({ seq: Type.Integer({ minimum: 0 }) }),
@@ -203,6 +227,7 @@ export type ServerFrame = {
   type: ServerFrameType;
   conversationId?: string;
   tableId?: string;
+  rootId?: string;
   requestId?: string;
   turnId?: string;
   payload?: unknown;

@@ -19,7 +19,7 @@ const closed = { additionalProperties: false };
 const Title = Type.String({ maxLength: TITLE_LIMIT_CHARS });
 const ProviderId = Type.String({ minLength: 1, maxLength: 64 });
 /** May become part of a provider's command line, so it is one printable word or name. */
-const Model = Type.Union([
+export const Model = Type.Union([
   Type.String({ minLength: 1, maxLength: 128, pattern: '^[^\\u0000-\\u001f\\u007f]+$' }),
   Type.Null(),
 ]);

@@ -113,6 +113,11 @@ export type SessionSpec = {
   resumeSessionId: string | null;
   /** A UUID the provider may use for a new session. */
   newSessionId: string;
+  /**
+   * A file with the MCP servers of this session, as `{"mcpServers": {name: {type: "http", url, headers}}}`, for `command` to hand on
+   * in the provider's own way. It holds a token, and is there when the program starts. Absent: there are none.
+   */
+  mcpConfigPath?: string;
 };
 
 /** One kind of agent CLI. */

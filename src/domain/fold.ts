@@ -103,8 +103,16 @@ function fold(draft: Draft, event: Event): void {
       break;
     }
     case 'message.created': {
-      const { messageId, role, content } = event.payload;
-      addRow(draft, event, { messageId, role, kind: 'text', content, status: 'complete' });
+      const { messageId, role, content, mail } = event.payload;
+      const marks = mail === undefined ? {} : { mail };
+      addRow(draft, event, {
+        messageId,
+        role,
+        kind: 'text',
+        content,
+        status: 'complete',
+        ...marks,
+      });
       break;
     }
     case 'message.copied':
@@ -299,10 +307,14 @@ function addRow(
   event: Event,
   row: Omit<MessageViewValue, 'turnId' | 'attempt' | 'at'>,
 ): void {
-  const { messageId, role, kind, content, status, tool } = row;
+  const { messageId, role, kind, content, status, tool, mail } = row;
   const { turnId = null, attempt = null, at } = event;
   const base = { messageId, role, kind, turnId, attempt, content, status, at };
-  messagesOf(draft).push(tool === undefined ? base : { ...base, tool });
+  messagesOf(draft).push({
+    ...base,
+    ...(tool === undefined ? {} : { tool }),
+    ...(mail === undefined ? {} : { mail }),
+  });
 }
 
 /** Marks the rows after that message; null: all rows. What a page does not show is older than the page. */

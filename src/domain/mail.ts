@@ -61,6 +61,16 @@ export function withoutHeading(prompt: string): string {
   return end === -1 ? '' : prompt.slice(end + 1);
 }
 
+/** MessageId of the row for the end of an attempt of a child's task; the child is its sender. */
+export function endMailId({ turnId, attempt }: { turnId: string; attempt: number }): string {
+  return `end-${turnId}-${attempt}`;
+}
+
+/** Whether Holdfast itself writes under such a messageId: a sender that took it could pass for that row, or be taken for it. */
+export function isOwnMessageId(messageId: string): boolean {
+  return messageId === 'task' || /^(end-.+-[0-9]+|recovery-.+)$/.test(messageId);
+}
+
 /** The row that tells a parent how its child's task ended; one for each attempt. `text`: what the child had said. */
 export function mailOfEnd(end: {
   turnId: string;
@@ -81,7 +91,7 @@ export function mailOfEnd(end: {
         : text
       : [...how, text.trim() === '' ? 'It had said nothing.' : `It had said:\n${text}`].join('\n');
   return {
-    messageId: `end-${turnId}-${attempt}`,
+    messageId: endMailId({ turnId, attempt }),
     kind: outcome === 'completed' ? 'result' : 'error',
     outcome,
     content,
@@ -93,19 +103,29 @@ function nameOf({ agentId, name }: { agentId: string; name: string }): string {
   return plain === '' || plain === agentId ? agentId : `${plain} (${agentId})`;
 }
 
-/** The end of a text, in whole characters, with a word of what was left out. */
+/** The end of a text, in whole characters, with a word of what was left out. Costs what it keeps, and a count of the rest. */
 function endOfText(text: string): string {
   let bytes = 0;
-  const characters = [...text];
-  let from = characters.length;
+  let from = text.length;
   while (from > 0) {
-    const code = characters[from - 1]?.codePointAt(0) ?? 0;
-    const size = code > 0xffff ? 4 : code > 0x7ff ? 3 : code > 0x7f ? 2 : 1;
-    if (bytes + size > MAIL_END_BYTES) break;
-    bytes += size;
-    from -= 1;
+    const before = from - (isPair(text, from - 2) ? 2 : 1);
+    bytes += utf8Bytes(text, before);
+    if (bytes > MAIL_END_BYTES) break;
+    from = before;
   }
-  return from === 0
-    ? text
-    : `(The beginning is left out: ${from} characters.)\n${characters.slice(from).join('')}`;
+  if (from === 0) return text;
+  let leftOut = 0;
+  for (let at = 0; at < from; at += isPair(text, at) ? 2 : 1) leftOut += 1;
+  return `(The beginning is left out: ${leftOut} characters.)\n${text.slice(from)}`;
+}
+
+/** Whether the two code units from there on are one character. */
+function isPair(text: string, at: number): boolean {
+  return (text.codePointAt(at) ?? 0) > 0xffff;
+}
+
+/** Of the character at that place; half a pair is written as one of three bytes. */
+function utf8Bytes(text: string, at: number): number {
+  const code = text.codePointAt(at) ?? 0;
+  return code > 0xffff ? 4 : code > 0x7ff ? 3 : code > 0x7f ? 2 : 1;
 }

@@ -6,6 +6,7 @@
  * approvals of the running turn) is not projected: a snapshot folds the running turn's events (`fold.ts`).
  */
 import type {
+  AgentLinkValue,
   ConversationStateName,
   ConversationSummaryValue,
   DecidedFireValue,
@@ -30,6 +31,8 @@ export type Change =
       model: string | null;
       workspacePath: string;
       forkedFrom: ConversationSummaryValue['forkedFrom'];
+      /** What it was made as by another; null: nobody made it. */
+      agent: AgentLinkValue | null;
     }
   /** Another provider than before has no session here: the recorded one is forgotten. */
   | {
@@ -81,7 +84,19 @@ export type Change =
       attempt: number;
       outcome: OutcomeName;
       cause: string | null;
+      /** In words, where the end has some. */
+      message: string | null;
+      /** The turn host's boot that found it dead. */
+      boot: string | null;
     }
+  /** A row of the mailbox; the second one of (from, messageId) is none. */
+  | ({ type: 'mail.insert' } & EventPayloads['mail.accepted'])
+  /** Nothing, unless the row still waits to be taken. */
+  | { type: 'mail.expire'; messageId: string; from: string | null }
+  /** Nothing, unless the row has failed or expired, and was sent less often. */
+  | { type: 'mail.again'; messageId: string; from: string | null; sending: number }
+  /** What has become of a request: where it is mail that has not been applied, its row follows. */
+  | { type: 'mail.follow'; requestId: string; fate: MailFate }
   | { type: 'approval.insert'; approvalId: string; turnId: string; attempt: number }
   | {
       type: 'approval.resolve';
@@ -89,6 +104,12 @@ export type Change =
       decision: 'allow' | 'deny' | 'withdrawn';
       by: string;
     };
+
+/** What becomes of mail: it is in the queue; a turn has begun with it or taken it in; it was refused or removed. */
+export type MailFate =
+  | { state: 'delivered'; turnId: string | null }
+  | { state: 'applied'; turnId: string | null }
+  | { state: 'failed'; reason: string };
 
 /** What a table's own events change; what its conversations do is told in its stream and changes nothing there. */
 export type TableChange =
@@ -133,6 +154,7 @@ export function project(event: Event): Change[] {
           type: 'conversation.insert',
           ...event.payload,
           forkedFrom: event.payload.forkedFrom ?? null,
+          agent: event.payload.agent ?? null,
         },
       ];
     case 'conversation.updated': {
@@ -152,7 +174,14 @@ export function project(event: Event): Change[] {
     case 'chat.steered':
       return event.requestId === undefined
         ? []
-        : [{ type: 'request.steered', requestId: event.requestId, ...event.payload }];
+        : [
+            { type: 'request.steered', requestId: event.requestId, ...event.payload },
+            ...followed(event, { state: 'applied', turnId: event.payload.turnId }),
+          ];
+    case 'chat.queued':
+      return followed(event, { state: 'delivered', turnId: event.turnId ?? null });
+    case 'chat.rejected':
+      return followed(event, { state: 'failed', reason: event.payload.code });
     case 'message.created':
       return [
         {
@@ -166,11 +195,13 @@ export function project(event: Event): Change[] {
             content: event.payload.content,
             status: 'complete',
             at: event.at,
+            ...(event.payload.mail === undefined ? {} : { mail: event.payload.mail }),
           },
         },
       ];
     case 'chat.started':
       return [
+        ...followed(event, { state: 'applied', turnId: event.turnId ?? null }),
         {
           type: 'attempt.insert',
           turnId,
@@ -242,29 +273,58 @@ export function project(event: Event): Change[] {
         ? [{ type: 'attempt.cancelling', turnId, attempt, by: event.payload.by ?? 'user' }]
         : [];
     case 'chat.done':
-      return ended(event, 'completed', null);
-    case 'chat.error':
-      return ended(event, 'failed', event.payload.code);
+      return ended(event, { outcome: 'completed' });
+    case 'chat.error': {
+      const { code, message } = event.payload;
+      return ended(event, { outcome: 'failed', cause: code, message });
+    }
     case 'chat.cancelled':
-      return ended(event, 'cancelled', event.payload.by);
-    case 'chat.interrupted':
-      return ended(event, 'interrupted', event.payload.cause);
+      return ended(event, { outcome: 'cancelled', cause: event.payload.by });
+    case 'chat.interrupted': {
+      const { cause, message, boot } = event.payload;
+      return ended(event, {
+        outcome: 'interrupted',
+        cause,
+        ...(message === undefined ? {} : { message }),
+        ...(boot === undefined ? {} : { boot }),
+      });
+    }
+    case 'mail.accepted':
+      return [{ type: 'mail.insert', ...event.payload }];
+    case 'mail.expired':
+      return [{ type: 'mail.expire', ...event.payload }];
+    case 'mail.again':
+      return [{ type: 'mail.again', ...event.payload }];
     default:
       return [];
   }
 }
 
-function ended(event: Event, outcome: OutcomeName, cause: string | null): Change[] {
+function ended(
+  event: Event,
+  end: { outcome: OutcomeName; cause?: string; message?: string; boot?: string },
+): Change[] {
+  const { turnId, attempt } = event;
+  const { outcome, cause = null, message = null, boot = null } = end;
   // A queued send that was removed ends with `chat.cancelled` and no attempt: there is no row to close.
-  if (event.turnId === undefined || event.attempt === undefined) return [];
-  return [{ type: 'attempt.end', turnId: event.turnId, attempt: event.attempt, outcome, cause }];
+  return turnId === undefined || attempt === undefined
+    ? followed(event, { state: 'failed', reason: 'removed' })
+    : [{ type: 'attempt.end', turnId, attempt, outcome, cause, message, boot }];
+}
+
+function followed({ requestId }: Event, fate: MailFate): Change[] {
+  return requestId === undefined ? [] : [{ type: 'mail.follow', requestId, fate }];
 }
 
 /** The row of `message.copied`: with its own time, and of no turn here. */
 export function copiedRow(payload: EventPayloads['message.copied']): MessageViewValue {
-  const { messageId, role, kind, content, status, at, tool } = payload;
+  const { messageId, role, kind, content, status, at, tool, mail } = payload;
   const row = { messageId, role, kind, turnId: null, attempt: null, content, status, at };
-  return tool === undefined ? row : { ...row, tool };
+  return {
+    ...row,
+    ...(tool === undefined ? {} : { tool }),
+    ...(mail === undefined ? {} : { mail }),
+  };
 }
 
 /** Whether a queue is held after `queue.changed`; null: as before. An empty queue holds nothing. */

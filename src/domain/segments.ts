@@ -23,7 +23,8 @@ import type { ConversationViewValue } from '../contracts/view.ts';
 
 /** How an attempt ends when the provider did not say so itself. */
 export type ForcedEnd =
-  | { outcome: 'interrupted'; cause: string; message: string }
+  /** `boot`: of the turn host that found it dead. */
+  | { outcome: 'interrupted'; cause: string; message: string; boot?: string }
   | { outcome: 'cancelled'; by: string }
   | { outcome: 'failed'; code: string; message: string };
 
@@ -510,8 +511,9 @@ function terminal(recording: Recording, end: ForcedEnd | { outcome: 'completed' 
     case 'cancelled':
       return { type: 'chat.cancelled', ...place, payload: { by: end.by, ...usage } };
     case 'interrupted': {
-      const { cause, message } = end;
-      const payload = { cause, retryable: true, message, toolsStarted };
+      const { cause, message, boot } = end;
+      const found = boot === undefined ? {} : { boot };
+      const payload = { cause, retryable: true, message, toolsStarted, ...found };
       return { type: 'chat.interrupted', ...place, payload };
     }
   }

@@ -150,8 +150,15 @@ function rewrite(event: Event, ids: Ids): Event[] {
   const placed: Event =
     event.turnId === undefined ? event : { ...event, turnId: ids.turn(event.turnId) };
   switch (placed.type) {
-    case 'conversation.created':
-      return [{ ...placed, payload: { ...placed.payload, tableId: null } }];
+    case 'conversation.created': {
+      const { agent: _, ...payload } = placed.payload;
+      return [{ ...placed, payload: { ...payload, tableId: null } }];
+    }
+    // Its mailbox is of there: what had not been taken would begin turns here.
+    case 'mail.accepted':
+    case 'mail.expired':
+    case 'mail.again':
+      return [];
     case 'conversation.updated': {
       const { host: _, ...payload } = placed.payload;
       return Object.keys(payload).length === 0 ? [] : [{ ...placed, payload }];
@@ -260,7 +267,7 @@ function checked(events: readonly Event[]): LogEnd {
     lastSeq = seq;
     if ((type === 'conversation.created') !== (index === 0))
       throw refuse('it begins with its creation, once');
-    if (OF_TABLES.has(type)) throw refuse(`${type} is a table's`);
+    if (OF_OTHERS.has(type)) throw refuse(`${type} is of another stream`);
     const row = rowOf(event);
     if (row !== null && rows.has(row)) throw refuse(`message ${row} begins twice`);
     if (row !== null) rows.add(row);
@@ -308,9 +315,10 @@ function checked(events: readonly Event[]): LogEnd {
   return end;
 }
 
-const OF_TABLES: ReadonlySet<string> = new Set([
+const OF_OTHERS: ReadonlySet<string> = new Set([
   'table.created',
   'table.updated',
   'conversation.listed',
   'conversation.activated',
+  'agent.changed',
 ]);

@@ -27,15 +27,20 @@
  *     `fenced`; of an unknown one, `not_found`. Rows outside of what they decide, and a backfill of what is not decided yet, are
  *     a caller's defect: a TypeError. An append's events are decided one upon the other.
  *  M1 a mailbox is projected from its conversation's events: `mail.accepted` is a row, a second one of (sender, messageId) none. Its
- *     row follows the receipt of its request (`mailRequestId` of mail-request-id.ts) in the same transaction: queued `delivered`,
- *     started or taken by steering `applied`, rejected `failed` with the code, removed or dropped unstarted `failed` (`removed`);
- *     what it covers is applied with it. The end of a child's attempt appends `mail.accepted` to its parent's stream in the same
- *     transaction, when that attempt is of the turn of the child's task.
+ *     row follows the receipt of its request (`mailRequestId` of mail-request-id.ts) in the same transaction, also one that was there
+ *     before: queued `delivered`, started or taken by steering `applied`, rejected `failed` with the code, removed or dropped unstarted
+ *     `failed` (`removed`); what it covers goes along with it. `mail.again` is for what has failed or expired, has the row accepted from
+ *     then on for as long as it had at first, and wait no more. The end of a child's attempt appends `mail.accepted` to its parent's
+ *     stream in the same transaction, when that attempt is of the turn of the child's task (domain/mail.ts; another messageId where the
+ *     child has used that one itself).
  *  M2 an end `interrupted` with a `boot`, of a member of a team, is owed to that team's root until a `mail.accepted` of kind `recovery`
- *     in the root's stream.
+ *     in the root's stream: that settles what was owed of the hosts of its `boot`, or all when nothing is owed of that boot. Not owed is
+ *     what names a boot of which the root has been told.
  *  T2 what the tree shows of a member of a team is told to the team's stream (`agent.changed`) with the event that changes it, at the
- *     moments of T1 and when its mailbox changes. A conversation becomes a team's root with its first child. A child over a limit
- *     of limits.ts throws `budget_exceeded` with `limit`: `depth`, `breadth` or `agents`; a second one of (root, agentId) `request_id_reused`.
+ *     moments of T1 and when its mailbox changes; its usage and its session count at the next such moment. A conversation becomes a
+ *     team's root with its first child, and is told first. A child over a limit of limits.ts throws `budget_exceeded` with `limit`:
+ *     `depth`, `breadth` or `agents`; a second one of (root, agentId) `request_id_reused`; one of an unknown parent `not_found`.
+ *     A link that contradicts the parent's is a caller's defect: a TypeError; so is an append to a team's stream.
  *
  *  D2 a receipt of a request that is in a ledger is written into its row in the same transaction: the turn, or why it was
  *     refused; a receipt that was there before is, with the row. What has a receipt counts as sent.
@@ -469,7 +474,7 @@ export interface Store {
     after: string;
     limit: number;
   }): Promise<string[]>;
-  /** Of attempts that ran on that host. */
+  /** Of attempts that ran on that host, or on none that is known. */
   owedRecoveries(host: string): Promise<OwedRecovery[]>;
 
   /** Events after `afterSeq`, upwards, at most `limit`; `lastSeq` is the stream's newest. */

@@ -3,15 +3,16 @@
  *
  * Invariants:
  *  1 The text is built once, at the append; every reader is given these very characters (L2, L3).
- *  2 Field order is fixed: type, conversationId, tableId, turnId, attempt, requestId, seq, at, payload.
- *  3 A conversation's stream stamps its conversationId, a table's its tableId, whatever the appender wrote. A trigger's events
- *    name it in their payload (trigger-basis.ts refuses another's).
+ *  2 Field order is fixed: type, conversationId, tableId, rootId, turnId, attempt, requestId, seq, at, payload.
+ *  3 A conversation's stream stamps its conversationId, a table's its tableId, a team's its rootId, whatever the appender wrote.
+ *    A trigger's events name it in their payload (trigger-basis.ts refuses another's).
  */
 import type { Event, NewEvent } from '../contracts/events.ts';
-import { conversationStream, tableStream, triggerStream } from '../contracts/ids.ts';
+import { conversationStream, tableStream, teamStream, triggerStream } from '../contracts/ids.ts';
 
 const CONVERSATION_PREFIX = conversationStream('');
 const TABLE_PREFIX = tableStream('');
+const TEAM_PREFIX = teamStream('');
 const TRIGGER_PREFIX = triggerStream('');
 
 /** The conversation whose stream this is, or null for another kind of stream. */
@@ -22,6 +23,11 @@ export function conversationOfStream(stream: string): string | null {
 /** The table whose stream this is, or null for another kind of stream. */
 export function tableOfStream(stream: string): string | null {
   return stream.startsWith(TABLE_PREFIX) ? stream.slice(TABLE_PREFIX.length) : null;
+}
+
+/** The root of the team whose stream this is, or null for another kind of stream. */
+export function teamOfStream(stream: string): string | null {
+  return stream.startsWith(TEAM_PREFIX) ? stream.slice(TEAM_PREFIX.length) : null;
 }
 
 /** The trigger whose stream this is, or null for another kind of stream. */
@@ -37,16 +43,21 @@ export function placeEvent({
   at,
 }: {
   event: NewEvent;
-  /** Whose stream it is, {@link conversationOfStream}, {@link tableOfStream}; null keeps what the event names. */
-  stream: { conversationId: string | null; tableId: string | null };
+  /**
+   * Whose stream it is, {@link conversationOfStream}, {@link tableOfStream}, {@link teamOfStream}; null keeps what the event
+   * names.
+   */
+  stream: { conversationId: string | null; tableId: string | null; rootId?: string | null };
   seq: number;
   at: string;
 }): Event {
   const conversationId = stream.conversationId ?? event.conversationId;
   const tableId = stream.tableId ?? event.tableId;
+  const rootId = stream.rootId ?? event.rootId;
   const placed: Record<string, unknown> = { type: event.type };
   if (conversationId !== undefined) placed['conversationId'] = conversationId;
   if (tableId !== undefined) placed['tableId'] = tableId;
+  if (rootId !== undefined) placed['rootId'] = rootId;
   if (event.turnId !== undefined) placed['turnId'] = event.turnId;
   if (event.attempt !== undefined) placed['attempt'] = event.attempt;
   if (event.requestId !== undefined) placed['requestId'] = event.requestId;
@@ -67,8 +78,16 @@ export function eventEncoder(): (event: Event) => string {
   let middle = '';
   return (event) => {
     if (last === null || !sameScope(last, event)) {
-      const { type, conversationId, tableId, turnId, attempt, requestId } = event;
-      const scope = JSON.stringify({ type, conversationId, tableId, turnId, attempt, requestId });
+      const { type, conversationId, tableId, rootId, turnId, attempt, requestId } = event;
+      const scope = JSON.stringify({
+        type,
+        conversationId,
+        tableId,
+        rootId,
+        turnId,
+        attempt,
+        requestId,
+      });
       head = `${scope.slice(0, -1)},"seq":`;
     }
     if (last?.at !== event.at) middle = `,"at":${JSON.stringify(event.at)},"payload":`;
@@ -82,6 +101,7 @@ function sameScope(one: Event, other: Event): boolean {
     one.type === other.type &&
     one.conversationId === other.conversationId &&
     one.tableId === other.tableId &&
+    one.rootId === other.rootId &&
     one.turnId === other.turnId &&
     one.attempt === other.attempt &&
     one.requestId === other.requestId

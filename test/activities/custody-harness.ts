@@ -36,6 +36,8 @@ const settings: Omit<CustodySettings, 'spoolRoot'> = {
   silence: () => ({ quietMs: null, stalledMs: null }),
   room: () => ({ level: 'ample', freeBytes: 1, reserveBytes: 0 }),
   turnLimitMs: 3_600_000,
+  mcp: () => null,
+  boot: null,
 };
 
 /** A home, a store and whatever a test starts, made before each test and gone after it. */
@@ -148,14 +150,20 @@ export function deltasOf(events: readonly Event[]): string {
     .join('');
 }
 
-/** What the workflow records when a send starts a turn. */
+/** What the workflow records when a send starts a turn. `requestId`: of mail that it is. */
 export async function accept(
   content: string,
-  changed: { workspacePath?: string; provider?: string; conversationId?: string } = {},
+  changed: {
+    workspacePath?: string;
+    provider?: string;
+    conversationId?: string;
+    requestId?: string;
+  } = {},
 ): Promise<AttemptRef> {
   const { conversationId = 'c1' } = changed;
   const stream = conversationStream(conversationId);
   turns += 1;
+  const { requestId = `r${turns}` } = changed;
   const turnId = `turn${process.pid}n${turns}`;
   seen.push(turnId);
   const provider = changed.provider ?? 'scripted';
@@ -178,12 +186,12 @@ export async function accept(
   });
   await store.append({
     stream,
-    key: `request:r${turns}`,
+    key: `request:${requestId}`,
     events: [
       {
         type: 'message.created',
         turnId,
-        requestId: `r${turns}`,
+        requestId,
         payload: { messageId: `m${turns}`, role: 'user', content },
       },
       started(turnId, 1),
@@ -197,7 +205,7 @@ export async function accept(
       type: 'chat.started',
       turnId: turn,
       attempt,
-      requestId: `r${turns}`,
+      requestId,
       payload: { attempt, provider, model: null },
     };
   }

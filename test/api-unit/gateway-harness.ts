@@ -11,11 +11,12 @@ import type { FastifyInstance } from 'fastify';
 import { Compile, type Validator } from 'typebox/compile';
 import { onTestFinished } from 'vitest';
 
+import { AgentTokens } from '../../src/agent-tokens.ts';
 import { createApp, type GatewayConfig, type GatewayDependencies } from '../../src/api/app.ts';
 import type { WorkflowCommands } from '../../src/api/commands.ts';
 import { Metrics } from '../../src/api/metrics.ts';
 import type { ProviderItemValue } from '../../src/contracts/http.ts';
-import { conversationStream, tableStream } from '../../src/contracts/ids.ts';
+import { conversationStream, tableStream, teamStream } from '../../src/contracts/ids.ts';
 import { openStore } from '../../src/store/open.ts';
 import type { Store } from '../../src/store/port.ts';
 import { type Frame, type Handshake, RawSocket } from './raw-socket.ts';
@@ -70,6 +71,7 @@ export class Gateway {
   /** A folder inside the workspace roots. */
   readonly workspace: string;
   readonly outside: string;
+  readonly agentTokens: AgentTokens;
   readonly #sockets: RawSocket[] = [];
   #validators: Map<string, Validator> | null = null;
   readonly #refusals: { method: string; pattern: string; codes: ReadonlySet<string> }[] = [];
@@ -81,6 +83,7 @@ export class Gateway {
     port: number;
     workspace: string;
     outside: string;
+    agentTokens: AgentTokens;
   }) {
     this.app = parts.app;
     this.store = parts.store;
@@ -88,6 +91,7 @@ export class Gateway {
     this.port = parts.port;
     this.workspace = parts.workspace;
     this.outside = parts.outside;
+    this.agentTokens = parts.agentTokens;
   }
 
   /** Stopped, with its folder, when the test has finished. */
@@ -105,6 +109,7 @@ export class Gateway {
     mkdirSync(outside);
     const store = await openStore({ url: `sqlite:${join(folder, 'test.db')}` });
     const workflow = new WorkflowDouble(store);
+    const agentTokens = new AgentTokens({ keyFile: join(folder, 'agent-key') });
     const app = createApp({
       config: {
         allowedHosts: [],
@@ -116,9 +121,11 @@ export class Gateway {
         socketHighWaterBytes: 1024 * 1024,
         socketHardCapBytes: 64 * 1024 * 1024,
         workspaceRoots: [workspace],
+        agentBudgetUsd: null,
         ...config,
       },
       token: TOKEN,
+      conversationOfToken: (given) => agentTokens.conversationOf(given),
       store: wrapStore?.(store) ?? store,
       commands: commands?.(store) ?? workflow,
       providers: { describe: async () => providerItems },
@@ -130,7 +137,15 @@ export class Gateway {
     await app.listen({ host: '127.0.0.1', port: 0 });
     const address = app.server.address();
     if (typeof address !== 'object' || address === null) throw new Error('does not listen');
-    const gateway = new Gateway({ app, store, workflow, port: address.port, workspace, outside });
+    const gateway = new Gateway({
+      app,
+      store,
+      workflow,
+      port: address.port,
+      workspace,
+      outside,
+      agentTokens,
+    });
     onTestFinished(async () => {
       for (const socket of gateway.#sockets) socket.destroy();
       await app.close();
@@ -282,6 +297,19 @@ export class Gateway {
   async tableLog(tableId = 't1'): Promise<Frame[]> {
     const { items } = await this.store.events(tableStream(tableId), 0, 1_000_000);
     return items.map((item) => JSON.parse(item.json) as Frame);
+  }
+
+  /** A team's whole stream. */
+  async teamLog(rootId = 'c1'): Promise<Frame[]> {
+    const { items } = await this.store.events(teamStream(rootId), 0, 1_000_000);
+    return items.map((item) => JSON.parse(item.json) as Frame);
+  }
+
+  /** An agent, made through the API: its conversationId. */
+  async agent(parentId: string, body: object): Promise<string> {
+    const answer = await this.post(`/v1/conversations/${parentId}/agents`, body);
+    if (answer.status !== 200) throw new Error(`not made: ${answer.text}`);
+    return String(answer.body['conversationId']);
   }
 
   lastSeq(conversationId: string): Promise<number> {

@@ -468,13 +468,15 @@ describe('what the store shows before the feed has brought it', () => {
         wrapStore: (store) => ({ ...store, watch: () => () => undefined }),
         commands: (store) => {
           const workflow = new WorkflowDouble(store);
-          const carriedOut = async (command: Promise<void>): Promise<void> => {
-            await command;
+          const carriedOut = async <T>(command: Promise<T>): Promise<T> => {
+            const taken = await command;
             await workflow.quiet();
+            return taken;
           };
           return {
             create: (command) => carriedOut(workflow.create(command)),
             signal: (command) => carriedOut(workflow.signal(command)),
+            spawn: (command) => carriedOut(workflow.spawn(command)),
             createTable: (command) => carriedOut(workflow.createTable(command)),
             signalTable: (command) => carriedOut(workflow.signalTable(command)),
             signalTrigger: (command) => carriedOut(workflow.signalTrigger(command)),

@@ -21,6 +21,7 @@ export type Frame = {
   type: string;
   conversationId?: string;
   tableId?: string;
+  rootId?: string;
   requestId?: string;
   turnId?: string;
   attempt?: number;
@@ -141,11 +142,16 @@ export class RawSocket {
       (frame) =>
         frame.seq !== undefined &&
         frame.tableId === undefined &&
+        frame.rootId === undefined &&
         frame.conversationId === conversationId,
     );
   }
 
   /** As {@link events}, of a table's stream. */
+  teamEvents(rootId: string): Frame[] {
+    return this.frames.filter((frame) => frame.seq !== undefined && frame.rootId === rootId);
+  }
+
   tableEvents(tableId: string): Frame[] {
     return this.frames.filter((frame) => frame.seq !== undefined && frame.tableId === tableId);
   }

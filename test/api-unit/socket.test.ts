@@ -768,6 +768,10 @@ class SlowCommands implements WorkflowCommands {
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
 
+  async spawn(): ReturnType<WorkflowCommands['spawn']> {
+    return { refused: async () => null };
+  }
+
   async createTable(): Promise<void> {}
 
   async signalTable(): Promise<void> {}

@@ -45,6 +45,9 @@ describe('X1: the token', () => {
         '/v1/triggers',
         '/v1/triggers/g1',
         '/v1/triggers/g1/ledger',
+        '/v1/conversations/c1/agents',
+        '/v1/conversations/c1/agents/events',
+        '/v1/conversations/c1/mailbox',
         '/v1/providers',
         '/readyz',
         '/metrics',
@@ -62,11 +65,14 @@ describe('X1: the token', () => {
         '/v1/triggers',
         '/v1/triggers/g1/fire',
         '/v1/triggers/g1/backfill',
+        '/v1/conversations/c1/agents',
+        '/v1/conversations/c1/mailbox',
+        '/v1/conversations/c1/mailbox/m1/resend',
       ]) {
         const sent = await gateway.post(path, {}, { token, headers });
         expect({ path, status: sent.status }).toEqual({ path, status: 401 });
       }
-      expect(gateway.workflow.creates).toBe(0);
+      expect(gateway.workflow.creates + gateway.workflow.spawns).toBe(0);
       expect(gateway.workflow.triggerSignals).toEqual([]);
     },
   );
@@ -188,9 +194,9 @@ describe('addresses and methods', () => {
     ['GET', '/v1//providers'],
     ['GET', '/v1/tables/t1/messages'],
     ['GET', '/v1/conversations/c1/why'],
-    ['GET', '/v1/conversations/c1/agents'],
+    ['GET', '/v1/conversations/c1/agent'],
+    ['GET', '/v1/conversations/c1/mailbox/m1'],
     ['GET', '/v1/triggers/g1/rows'],
-    ['POST', '/mcp'],
   ])('%s %s is 404 not_found', async (method, path) => {
     const gateway = await Gateway.start();
     const answer = await gateway.call(method, path);
@@ -205,6 +211,9 @@ describe('addresses and methods', () => {
     ['GET', '/v1/tables/t1/active', 'POST, OPTIONS'],
     ['PUT', '/v1/triggers/g1', 'GET, PATCH, DELETE, HEAD, OPTIONS'],
     ['GET', '/v1/triggers/g1/fire', 'POST, OPTIONS'],
+    ['PUT', '/v1/conversations/c1/agents', 'POST, GET, HEAD, OPTIONS'],
+    ['DELETE', '/v1/conversations/c1/mailbox', 'POST, GET, HEAD, OPTIONS'],
+    ['GET', '/v1/conversations/c1/mailbox/m1/resend', 'POST, OPTIONS'],
     ['GET', '/v1/conversations', 'POST, OPTIONS'],
     ['PUT', '/v1/conversations/c1/messages', 'GET, POST, HEAD, OPTIONS'],
     ['POST', '/healthz', 'GET, HEAD, OPTIONS'],
@@ -457,7 +466,10 @@ describe('documents, health and figures', () => {
       'GET /openapi.json',
       'GET /readyz',
       'GET /v1/conversations/{conversationId}',
+      'GET /v1/conversations/{conversationId}/agents',
+      'GET /v1/conversations/{conversationId}/agents/events',
       'GET /v1/conversations/{conversationId}/events',
+      'GET /v1/conversations/{conversationId}/mailbox',
       'GET /v1/conversations/{conversationId}/messages',
       'GET /v1/conversations/{conversationId}/queue',
       'GET /v1/conversations/{conversationId}/queue/{requestId}',
@@ -479,9 +491,12 @@ describe('documents, health and figures', () => {
       'PATCH /v1/tables/{tableId}',
       'PATCH /v1/triggers/{triggerId}',
       'POST /v1/conversations',
+      'POST /v1/conversations/{conversationId}/agents',
       'POST /v1/conversations/{conversationId}/approvals/{approvalId}',
       'POST /v1/conversations/{conversationId}/cancel',
       'POST /v1/conversations/{conversationId}/fork',
+      'POST /v1/conversations/{conversationId}/mailbox',
+      'POST /v1/conversations/{conversationId}/mailbox/{messageId}/resend',
       'POST /v1/conversations/{conversationId}/messages',
       'POST /v1/conversations/{conversationId}/queue',
       'POST /v1/conversations/{conversationId}/rollback',

@@ -102,6 +102,27 @@ const send = (commands: WorkflowCommands): Promise<void> =>
     signal: { name: 'send', argument: { requestId: 'r1', content: 'hello' } },
   });
 
+const spawn = (commands: WorkflowCommands): ReturnType<WorkflowCommands['spawn']> =>
+  commands.spawn({
+    conversationId: 'agent-1',
+    create: {
+      tableId: null,
+      title: 'a',
+      provider: 'scripted',
+      model: null,
+      workspacePath: '/w',
+      agent: {
+        agentId: 'a',
+        name: 'a',
+        role: '',
+        rootId: 'c1',
+        parentId: 'c1',
+        depth: 1,
+        task: 'do it',
+      },
+    },
+  });
+
 async function failure(
   call: Promise<unknown>,
 ): Promise<{ code: string; accepted: unknown; message: string }> {
@@ -150,6 +171,25 @@ describe('what is asked', () => {
     ],
     [
       'SignalWithStartWorkflowExecution',
+      ['conversation:agent-1', 'mail', '"agentId":"a"', '"task":"do it"', 'HoldfastProvider'],
+      (commands: WorkflowCommands) => spawn(commands),
+    ],
+    [
+      'SignalWithStartWorkflowExecution',
+      [
+        'conversation:c1',
+        'mail',
+        '"again":{"messageId":"m1","from":"c2"}',
+        '{"conversationId":"c1"}',
+      ],
+      (commands: WorkflowCommands) =>
+        commands.signal({
+          conversationId: 'c1',
+          signal: { name: 'mail', argument: { again: { messageId: 'm1', from: 'c2' } } },
+        }),
+    ],
+    [
+      'SignalWithStartWorkflowExecution',
       ['table:t1', 'activate', '"conversationId":"c1"', '{"tableId":"t1"}'],
       (commands: WorkflowCommands) =>
         commands.signalTable({
@@ -176,6 +216,42 @@ describe('what is asked', () => {
     await run(commands);
     expect(asked[0]).toMatch(new RegExp(`/${call}$`));
     for (const word of words) expect(asked[1]).toContain(word);
+  });
+});
+
+describe('why an agent was not made', () => {
+  it('is not known while its workflow runs; asked no longer, the call ends', async () => {
+    const asked: string[] = [];
+    const { server } = grpcServer((stream, path) => {
+      asked.push(path);
+      // A long poll: the workflow goes on.
+      if (path.endsWith('/SignalWithStartWorkflowExecution')) accept(stream);
+    });
+    const { commands } = commandsTo(await listen(server));
+    const spawning = await spawn(commands);
+    const over = new AbortController();
+    const refused = spawning.refused(over.signal);
+    await eventually(() => asked.some((path) => path.endsWith('/GetWorkflowExecutionHistory')));
+    over.abort();
+    expect(await refused).toBeNull();
+  });
+
+  it('is not known when the server does not say it', async () => {
+    const { server } = grpcServer((stream, path) => {
+      if (path.endsWith('/SignalWithStartWorkflowExecution')) accept(stream);
+      else refuse(stream, 5);
+    });
+    const { commands } = commandsTo(await listen(server));
+    const spawning = await spawn(commands);
+    expect(await spawning.refused(new AbortController().signal)).toBeNull();
+  });
+
+  it('A3: nothing is accepted where the server is not there', async () => {
+    const { commands } = commandsTo(await deadPort());
+    expect(await failure(spawn(commands))).toMatchObject({
+      code: 'temporal_unavailable',
+      accepted: false,
+    });
   });
 });
 

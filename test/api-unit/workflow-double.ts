@@ -4,6 +4,7 @@
  */
 import { ApplicationFailure } from '@temporalio/common';
 
+import { createMailActivities, type MailActivities } from '../../src/activities/mail.ts';
 import { Presence } from '../../src/activities/presence.ts';
 import { createRecordActivities, type RecordActivities } from '../../src/activities/records.ts';
 import {
@@ -16,11 +17,13 @@ import type {
   ConversationSignal,
   NewConversation,
   NewTable,
+  Spawning,
   TableSignal,
   TriggerSignal,
   WorkflowCommands,
 } from '../../src/api/commands.ts';
-import { HoldfastError } from '../../src/contracts/errors.ts';
+import type { MailSignalValue } from '../../src/contracts/agents.ts';
+import { HoldfastError, isErrorCode } from '../../src/contracts/errors.ts';
 import type { NewEvent, OutcomeName } from '../../src/contracts/events.ts';
 import {
   appendKey,
@@ -41,7 +44,9 @@ import {
   newConversation,
   type Occupied,
   openedQueue,
+  parseMailSignal,
   parseSignal,
+  roomForMail,
   startable,
 } from '../../src/domain/conversation.ts';
 import { parseTableSignal } from '../../src/domain/table.ts';
@@ -70,10 +75,15 @@ export class WorkflowDouble implements WorkflowCommands {
   takesSteering = false;
   /** The provider says neither that it takes a message nor that it does not. */
   offersOnly = false;
+  /** What each turn costs. */
+  costUsd: number | null = null;
   /** Holds back what follows from a turn's end until {@link settle}. */
   holdsSettling = false;
   /** Accepted commands are carried out after this. */
   gate: Promise<void> = Promise.resolve();
+  /** Runs before an agent is made, once: what another gateway does at that moment. */
+  beforeSpawn: (() => Promise<void>) | null = null;
+  spawns = 0;
   readonly signals: { conversationId: string; signal: ConversationSignal }[] = [];
   readonly tableSignals: { tableId: string; signal: TableSignal }[] = [];
   readonly triggerSignals: { triggerId: string; signal: TriggerSignal }[] = [];
@@ -82,6 +92,9 @@ export class WorkflowDouble implements WorkflowCommands {
   readonly #records: RecordActivities;
   readonly #tables: TableActivities;
   readonly #triggers: TriggerActivities;
+  readonly #mail: MailActivities;
+  /** Conversations with mail that started nothing, and how their last turn ended. */
+  readonly #mailLeft = new Map<string, { more: boolean; waits: boolean }>();
   readonly #models = new Map<string, ConversationModel>();
   readonly #running = new Map<string, Running>();
   /** By Workflow Id: the last thing that was given to it. */
@@ -102,6 +115,7 @@ export class WorkflowDouble implements WorkflowCommands {
         void this.#enqueue(tableStream(tableId), () => this.#decide(tableId, name, argument)),
     };
     this.#tables = createTableActivities({ store, signals });
+    this.#mail = createMailActivities({ store, signals });
     this.#triggers = createTriggerActivities({
       store,
       signals,
@@ -122,6 +136,33 @@ export class WorkflowDouble implements WorkflowCommands {
       if (this.#models.has(command.conversationId)) return;
       await this.#open(command);
     });
+  }
+
+  async spawn(command: { conversationId: string; create: NewConversation }): Promise<Spawning> {
+    this.spawns += 1;
+    const { conversationId } = command;
+    const refusal = Promise.withResolvers<HoldfastError | null>();
+    await this.#through(conversationStream(conversationId), async () => {
+      const before = this.beforeSpawn;
+      this.beforeSpawn = null;
+      await before?.();
+      try {
+        if (!this.#models.has(conversationId)) await this.#open(command);
+      } catch (error) {
+        // As the workflow does: this run has failed, and nothing was made.
+        if (!(error instanceof ApplicationFailure) || !isErrorCode(error.type)) throw error;
+        const [detail] = error.details ?? [];
+        refusal.resolve(new HoldfastError(error.type, error.message, { ...(detail as object) }));
+        return;
+      }
+      await this.#takeMail(conversationId, {});
+    });
+    return {
+      refused: (abort) => {
+        abort.addEventListener('abort', () => refusal.resolve(null));
+        return refusal.promise;
+      },
+    };
   }
 
   async signal(command: { conversationId: string; signal: ConversationSignal }): Promise<void> {
@@ -231,7 +272,12 @@ export class WorkflowDouble implements WorkflowCommands {
     await this.#end(conversationId, outcome, answer);
   }
 
-  async #end(conversationId: string, outcome: OutcomeName, answer: string): Promise<void> {
+  async #end(
+    conversationId: string,
+    outcome: OutcomeName,
+    answer: string,
+    by = 'user',
+  ): Promise<void> {
     const { running, scope } = this.#runningTurn(conversationId);
     const events: NewEvent[] = [];
     if (running.segment !== null)
@@ -244,8 +290,9 @@ export class WorkflowDouble implements WorkflowCommands {
           status: outcome === 'completed' ? 'complete' : 'partial',
         },
       });
-    events.push({ ...scope, type: 'usage', payload: { inputTokens: 3, outputTokens: 5 } });
-    events.push(terminal(outcome, scope));
+    const cost = this.costUsd === null ? {} : { costUsd: this.costUsd };
+    events.push({ ...scope, type: 'usage', payload: { inputTokens: 3, outputTokens: 5, ...cost } });
+    events.push(terminal(outcome, scope, by));
     await this.#store.append({
       stream: conversationStream(conversationId),
       key: appendKey.end(scope.turnId, scope.attempt),
@@ -253,12 +300,11 @@ export class WorkflowDouble implements WorkflowCommands {
       fence: running.fence,
     });
     this.#running.delete(conversationId);
-    const settle = (): Promise<void> =>
-      this.#handle(conversationId, {
-        type: 'turn.ended',
-        turnId: scope.turnId,
-        attempt: scope.attempt,
-      });
+    const settle = async (): Promise<void> => {
+      const { turnId, attempt } = scope;
+      await this.#handle(conversationId, { type: 'turn.ended', turnId, attempt });
+      await this.#tellTeam(conversationId, outcome);
+    };
     if (this.holdsSettling) this.#unsettled.push(settle);
     else await settle();
   }
@@ -310,19 +356,52 @@ export class WorkflowDouble implements WorkflowCommands {
       await this.#resolve(conversationId, argument as ResolveApprovalSignalValue);
       return;
     }
+    if (name === 'mail') {
+      const mail = parseMailSignal(argument);
+      if (mail === null) throw new Error(`not mail: ${JSON.stringify(argument)}`);
+      await this.#takeMail(conversationId, mail);
+      return;
+    }
     const parsed = parseSignal(name as 'send', argument);
     if (parsed === null) throw new Error(`not a signal: ${name} ${JSON.stringify(argument)}`);
     await this.#handle(conversationId, parsed);
+    if (parsed.type === 'cancel' && parsed.cascade === true)
+      await this.#mail.tellChildren({ conversationId });
+  }
+
+  async #takeMail(
+    conversationId: string,
+    { message, again, waiting = false }: MailSignalValue & { waiting?: boolean },
+  ): Promise<void> {
+    const { items, more, waits } = await this.#mail.takeMail({
+      conversationId,
+      ...(message === undefined ? {} : { message }),
+      ...(again === undefined ? {} : { again }),
+      ...roomForMail(this.#modelOf(conversationId).queue),
+      waiting,
+    });
+    for (const item of items) await this.#handle(conversationId, { ...item, type: 'send' });
+    this.#mailLeft.set(conversationId, { more, waits });
+  }
+
+  /** As the workflow does after a turn's end. */
+  async #tellTeam(conversationId: string, outcome: OutcomeName): Promise<void> {
+    const parentId = this.#modelOf(conversationId).parentId ?? null;
+    if (parentId !== null) await this.#mail.tellMailbox({ conversationId: parentId });
+    const { more = false, waits = false } = this.#mailLeft.get(conversationId) ?? {};
+    const waiting = waits && outcome !== 'cancelled';
+    if (more || waiting) await this.#takeMail(conversationId, { waiting });
   }
 
   async #open(input: { conversationId: string; create?: NewConversation }): Promise<void> {
     const { conversationId } = input;
     const start = await this.#records.openConversation(input);
-    const { provider, model, tableId, title, turn, queue, held = false } = start;
+    const { provider, model, tableId, title, turn, queue, held = false, parentId = null } = start;
     const known = this.#models.get(conversationId);
     this.#models.set(conversationId, {
       ...(known ?? newConversation({ conversationId, provider, model })),
       tableId,
+      parentId,
       titled: title !== '',
       host: 'double',
       turn,
@@ -401,7 +480,7 @@ export class WorkflowDouble implements WorkflowCommands {
         await this.#run(conversationId, effect);
         return;
       case 'stop':
-        if (this.stopsAtOnce) await this.#end(conversationId, 'cancelled', '');
+        if (this.stopsAtOnce) await this.#end(conversationId, 'cancelled', '', effect.by);
         return;
       case 'steer':
         await this.#steer(conversationId, effect);
@@ -546,14 +625,18 @@ export class WorkflowDouble implements WorkflowCommands {
   }
 }
 
-function terminal(outcome: OutcomeName, scope: { turnId: string; attempt: number }): NewEvent {
+function terminal(
+  outcome: OutcomeName,
+  scope: { turnId: string; attempt: number },
+  by: string,
+): NewEvent {
   switch (outcome) {
     case 'completed':
       return { ...scope, type: 'chat.done', payload: {} };
     case 'failed':
       return { ...scope, type: 'chat.error', payload: { code: 'provider', message: 'failed' } };
     case 'cancelled':
-      return { ...scope, type: 'chat.cancelled', payload: { by: 'user' } };
+      return { ...scope, type: 'chat.cancelled', payload: { by } };
     case 'interrupted':
       return {
         ...scope,

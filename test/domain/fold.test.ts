@@ -621,6 +621,36 @@ describe('fold: history', () => {
     expect(view.messages).toMatchObject([{ content: 'x' }, { content: 'out' }, {}]);
   });
 
+  it('L4 a row keeps the mail that it is, made and copied; a mailbox changes no view', () => {
+    const mail = [
+      { messageId: 'x', from: 'c0', kind: 'message' as const },
+      { messageId: 'y', from: null, kind: 'recovery' as const },
+    ];
+    const message = { messageId: 'm1', role: 'user' as const, content: 'hello', mail };
+    const copied = {
+      ...message,
+      messageId: 'm2',
+      kind: 'text' as const,
+      status: 'complete' as const,
+      at: at(0),
+    };
+    const before = viewAfter(
+      { type: 'message.created', payload: message },
+      { type: 'message.copied', payload: copied },
+    );
+    expect(before.messages.map((shown) => shown.mail)).toStrictEqual([mail, mail]);
+    expect([...Errors(ConversationView, before)]).toStrictEqual([]);
+    const [row1] = mail;
+    const after = viewAfter(
+      { type: 'message.created', payload: message },
+      { type: 'message.copied', payload: copied },
+      { type: 'mail.accepted', payload: { messageId: 'z', from: 'c0', kind: 'task', content: '' } },
+      { type: 'mail.expired', payload: { messageId: 'z', from: row1?.from ?? null } },
+      { type: 'mail.again', payload: { messageId: 'z', from: 'c0', sending: 2 } },
+    );
+    expect(after).toStrictEqual({ ...before, lastSeq: 5 });
+  });
+
   it('a copied row has its own time, and is of no turn', () => {
     const payload = {
       messageId: 'm',

@@ -7,6 +7,7 @@ import { emptyView, foldEvents } from '../../src/domain/fold.ts';
 import {
   type Change,
   isRun,
+  type MailFate,
   project,
   projectTrigger,
   refusedBy,
@@ -47,7 +48,7 @@ class Tables {
   change(change: Change): void {
     switch (change.type) {
       case 'conversation.insert': {
-        const { type: _, forkedFrom: _origin, ...row } = change;
+        const { type: _, forkedFrom: _origin, agent: _link, ...row } = change;
         this.conversation = { ...row, archived: false, state: 'idle' };
         return;
       }
@@ -67,6 +68,12 @@ class Tables {
         }
         return;
       }
+      case 'mail.insert':
+      case 'mail.expire':
+      case 'mail.again':
+      case 'mail.follow':
+        // Of a mailbox a view shows nothing.
+        return;
       case 'request.steered':
         this.steered.set(change.requestId, `${change.turnId}.${change.attempt}`);
         return;
@@ -167,6 +174,28 @@ describe('projection: the rows of each event', () => {
     status: 'partial' as const,
     at: '2025-01-01T00:00:00.000Z',
   };
+  const mark = { messageId: 'x', from: 'c0', kind: 'message' as const };
+  const link = {
+    agentId: 'kim',
+    name: 'Kim',
+    role: 'reads',
+    rootId: 'c0',
+    parentId: 'c0',
+    depth: 1,
+  };
+  const mail = {
+    ...mark,
+    content: 'hi',
+    whenBusy: 'steer' as const,
+    waits: true as const,
+    covers: [{ messageId: 'y', from: 'c2' }],
+    boot: 'b1',
+  };
+  const follow = (requestId: string, fate: MailFate): Change => ({
+    type: 'mail.follow',
+    requestId,
+    fate,
+  });
   const copiedTool = { toolCallId: 'c', name: 'Bash', input: null, status: 'ok' as const };
 
   it.each<{ event: NewEvent; changes: Change[] }>([
@@ -184,6 +213,7 @@ describe('projection: the rows of each event', () => {
           model: 'm',
           workspacePath: '/w',
           forkedFrom: null,
+          agent: null,
         },
       ],
     },
@@ -235,6 +265,88 @@ describe('projection: the rows of each event', () => {
           model: null,
           workspacePath: '/w',
           forkedFrom: { conversationId: 'c0', messageId: null },
+          agent: null,
+        },
+      ],
+    },
+    {
+      event: {
+        type: 'conversation.created',
+        payload: {
+          tableId: null,
+          title: 'Kim',
+          provider: 'p',
+          model: null,
+          workspacePath: '/w',
+          agent: link,
+        },
+      },
+      changes: [
+        {
+          type: 'conversation.insert',
+          tableId: null,
+          title: 'Kim',
+          provider: 'p',
+          model: null,
+          workspacePath: '/w',
+          forkedFrom: null,
+          agent: link,
+        },
+      ],
+    },
+    {
+      event: { type: 'mail.accepted', payload: mail },
+      changes: [{ type: 'mail.insert', ...mail }],
+    },
+    {
+      event: { type: 'mail.expired', payload: { messageId: 'x', from: null } },
+      changes: [{ type: 'mail.expire', messageId: 'x', from: null }],
+    },
+    {
+      event: { type: 'mail.again', payload: { messageId: 'x', from: 'c0', sending: 3 } },
+      changes: [{ type: 'mail.again', messageId: 'x', from: 'c0', sending: 3 }],
+    },
+    {
+      event: { type: 'chat.queued', turnId: 't9', requestId: 'r9', payload: { position: 1 } },
+      changes: [follow('r9', { state: 'delivered', turnId: 't9' })],
+    },
+    { event: { type: 'chat.queued', turnId: 't9', payload: { position: 1 } }, changes: [] },
+    {
+      event: { type: 'chat.rejected', requestId: 'r9', payload: { code: 'queue_full' } },
+      changes: [follow('r9', { state: 'failed', reason: 'queue_full' })],
+    },
+    {
+      event: { type: 'chat.cancelled', turnId: 't9', requestId: 'r9', payload: { by: 'user' } },
+      changes: [follow('r9', { state: 'failed', reason: 'removed' })],
+    },
+    {
+      event: {
+        type: 'message.created',
+        payload: { messageId: 'm', role: 'user', content: 'hi', mail: [mark, mark] },
+      },
+      changes: [
+        {
+          type: 'message.insert',
+          message: {
+            messageId: 'm',
+            role: 'user',
+            kind: 'text',
+            turnId: null,
+            attempt: null,
+            content: 'hi',
+            status: 'complete',
+            at,
+            mail: [mark, mark],
+          },
+        },
+      ],
+    },
+    {
+      event: { type: 'message.copied', payload: { ...copied, mail: [mark] } },
+      changes: [
+        {
+          type: 'message.insert',
+          message: { ...copied, mail: [mark], turnId: null, attempt: null },
         },
       ],
     },
@@ -248,7 +360,10 @@ describe('projection: the rows of each event', () => {
     },
     {
       event: { type: 'chat.steered', requestId: 'r2', payload: { turnId: 't1', attempt: 2 } },
-      changes: [{ type: 'request.steered', requestId: 'r2', turnId: 't1', attempt: 2 }],
+      changes: [
+        { type: 'request.steered', requestId: 'r2', turnId: 't1', attempt: 2 },
+        follow('r2', { state: 'applied', turnId: 't1' }),
+      ],
     },
     { event: { type: 'chat.steered', payload: { turnId: 't1', attempt: 2 } }, changes: [] },
     {
@@ -322,7 +437,10 @@ describe('projection: the rows of each event', () => {
         ...place,
         payload: { attempt: 2, provider: 'p', model: null },
       },
-      changes: [{ type: 'attempt.insert', ...ids, requestId: 'r1', provider: 'p', model: null }],
+      changes: [
+        follow('r1', { state: 'applied', turnId: 't1' }),
+        { type: 'attempt.insert', ...ids, requestId: 'r1', provider: 'p', model: null },
+      ],
     },
     {
       event: {
@@ -452,27 +570,69 @@ describe('projection: the rows of each event', () => {
     { event: { type: 'chat.cancelling', ...place, payload: { step: 'kill' } }, changes: [] },
     {
       event: { type: 'chat.done', ...place, payload: {} },
-      changes: [{ type: 'attempt.end', ...ids, outcome: 'completed', cause: null }],
+      changes: [
+        {
+          type: 'attempt.end',
+          ...ids,
+          outcome: 'completed',
+          cause: null,
+          message: null,
+          boot: null,
+        },
+      ],
     },
     {
       event: { type: 'chat.error', ...place, payload: { code: 'c', message: 'm' } },
-      changes: [{ type: 'attempt.end', ...ids, outcome: 'failed', cause: 'c' }],
+      changes: [
+        { type: 'attempt.end', ...ids, outcome: 'failed', cause: 'c', message: 'm', boot: null },
+      ],
     },
     {
       event: { type: 'chat.cancelled', ...place, payload: { by: 'user' } },
-      changes: [{ type: 'attempt.end', ...ids, outcome: 'cancelled', cause: 'user' }],
+      changes: [
+        {
+          type: 'attempt.end',
+          ...ids,
+          outcome: 'cancelled',
+          cause: 'user',
+          message: null,
+          boot: null,
+        },
+      ],
     },
     {
       event: { type: 'chat.interrupted', ...place, payload: { cause: 'lost', retryable: true } },
-      changes: [{ type: 'attempt.end', ...ids, outcome: 'interrupted', cause: 'lost' }],
+      changes: [
+        {
+          type: 'attempt.end',
+          ...ids,
+          outcome: 'interrupted',
+          cause: 'lost',
+          message: null,
+          boot: null,
+        },
+      ],
     },
     {
-      event: { type: 'chat.cancelled', turnId: 't9', requestId: 'r9', payload: { by: 'user' } },
-      changes: [],
+      event: {
+        type: 'chat.interrupted',
+        ...place,
+        payload: { cause: 'lost', retryable: true, message: 'in words', boot: 'b1' },
+      },
+      changes: [
+        {
+          type: 'attempt.end',
+          ...ids,
+          outcome: 'interrupted',
+          cause: 'lost',
+          message: 'in words',
+          boot: 'b1',
+        },
+      ],
     },
     { event: { type: 'chat.cancelled', attempt: 1, payload: { by: 'user' } }, changes: [] },
-    { event: { type: 'chat.queued', requestId: 'r', payload: { position: 0 } }, changes: [] },
-    { event: { type: 'chat.rejected', requestId: 'r', payload: { code: 'c' } }, changes: [] },
+    { event: { type: 'chat.rejected', payload: { code: 'c' } }, changes: [] },
+    { event: { type: 'mail.unknown', payload: {} } as unknown as NewEvent, changes: [] },
     { event: { type: 'notice', ...place, payload: { code: 'c', text: 't' } }, changes: [] },
     { event: { type: 'agent.spawned', payload: {} } as unknown as NewEvent, changes: [] },
   ])('$event.type $event.payload', ({ event, changes }) => {

@@ -24,7 +24,7 @@ describe('registry', () => {
       steer: true,
     };
     expect(await describeProviders({ providers: createProviders(), environment: {} })).toEqual([
-      { providerId: 'scripted', found: true, version: '1.2.0', capabilities, problem: null },
+      { providerId: 'scripted', found: true, version: '1.3.0', capabilities, problem: null },
       {
         providerId: 'claude',
         found: false,

@@ -10,8 +10,19 @@ import { DatabaseSync } from 'node:sqlite';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 
 import { conversationStream, tableStream, triggerStream } from '../../src/contracts/ids.ts';
+import { mailRequestId } from '../../src/store/mail-request-id.ts';
 import type { Store } from '../../src/store/port.ts';
 import { openSqliteStore } from '../../src/store/sqlite/store.ts';
+import {
+  accepted,
+  begun,
+  childCreated,
+  ended,
+  linkOf,
+  queuedUp,
+  rejected,
+  say,
+} from './agent-events.ts';
 import {
   activated,
   closed,
@@ -41,6 +52,7 @@ beforeAll(async () => {
   const seen = vi.spyOn(DatabaseSync.prototype, 'prepare');
   await useEverything();
   await useTriggers();
+  await useAgents();
   for (const [sql] of seen.mock.calls) prepared.add(sql);
   seen.mockRestore();
 });
@@ -160,6 +172,52 @@ async function useTriggers(): Promise<void> {
   ]);
 }
 
+async function useAgents(): Promise<void> {
+  const own = (from: string | null, messageId: string): string =>
+    mailRequestId({ from, messageId, sending: 1 });
+  await say(store, 'r', created(null, 'the root'));
+  await say(store, 'a', ...childCreated(linkOf('a'), 'do it'));
+  await say(store, 'a', queuedUp(own('r', 'task')));
+  await say(store, 'a', begun(own('r', 'task'), { turnId: 't3', attempt: 1 }));
+  await say(store, 'a', ended({ turnId: 't3', attempt: 1 }, 'interrupted', { boot: 'b' }));
+  const covers = [{ messageId: 'end-t3-1', from: 'a' }];
+  const recovery = { messageId: 'x', from: null, kind: 'recovery' as const, boot: 'b', covers };
+  await say(store, 'r', accepted(recovery), accepted({ messageId: 'm' }));
+  await say(store, 'r', accepted({ messageId: 'n' }), rejected(own('a', 'n')));
+  await say(store, 'r', { type: 'mail.expired', payload: { messageId: 'm', from: 'a' } });
+  await say(store, 'r', { type: 'mail.again', payload: { messageId: 'm', from: 'a', sending: 2 } });
+  await store.append({
+    stream: conversationStream('r'),
+    events: [],
+    request: {
+      requestId: own('a', 'later'),
+      kind: 'send',
+      status: 'queued',
+      turnId: 't9',
+      attempt: 1,
+      contentHash: '',
+    },
+  });
+  await say(store, 'r', accepted({ messageId: 'later' }));
+  const page = { conversationId: 'r', cursor: null, limit: 9 };
+  await Promise.all([
+    store.agent('a'),
+    store.memberByAgentId('r', 'a'),
+    store.memberByAgentId('r', 'root'),
+    store.children('r'),
+    store.team('r'),
+    store.team('f'),
+    ...(['in', 'out'] as const).flatMap((box) =>
+      ([null, 'failed'] as const).map((state) => store.mail({ ...page, box, state })),
+    ),
+    store.mailRow({ conversationId: 'r', from: null, messageId: 'x' }),
+    store.takeableMail({ conversationId: 'r', limit: 9, limitBytes: 9, waiting: true }),
+    store.mailTexts('r', [own('a', 'm')]),
+    store.withUntakenMail({ acceptedBefore: '9', after: '', limit: 9 }),
+    store.owedRecoveries('h'),
+  ]);
+}
+
 /** How the database carries out each statement whose text has all of `parts`. */
 function plansOf(...parts: string[]): Plan[] {
   const database = new DatabaseSync(path);
@@ -268,7 +326,11 @@ describe('the plans of the store’s statements', () => {
       ['AND t.conversation_id = ? AND (t.created_at'],
       ['triggers_of_conversation'],
     ],
-    ['how many triggers there are', ['SELECT count(*) AS count'], ['triggers_by_age']],
+    [
+      'how many triggers there are',
+      ['SELECT count(*) AS count FROM triggers'],
+      ['triggers_by_age'],
+    ],
     ['a page of a ledger', ['FROM ledger WHERE stream = ? AND due_at >= ?'], ['ledger_by_time']],
     [
       'a page of one outcome',
@@ -292,6 +354,95 @@ describe('the plans of the store’s statements', () => {
     ['a receipt that takes', ['UPDATE ledger SET turn_id'], ['ledger_unsettled']],
     ['a receipt that refuses', ['SELECT row, stream, outcome, words'], ['ledger_unsettled']],
     ['a due time’s row', ['SELECT row, outcome FROM ledger'], ['ledger_due']],
+    [
+      'a page of what was received',
+      ['WHERE m.receiver = ? AND m.row > ?'],
+      ['mail_received \\(receiver=\\? AND ', 'sqlite_autoindex_agents_1 \\(conversation_id=\\?'],
+    ],
+    [
+      'a page of what was received, of one state',
+      ['WHERE m.receiver = ? AND m.state = ? AND m.row > ?'],
+      ['mail_received_by_state \\(receiver=\\? AND state=\\? AND '],
+    ],
+    [
+      'a page of what was sent',
+      ["WHERE m.sender = ? AND m.sender <> '' AND m.row > ?"],
+      ['mail_sent \\(sender=\\? AND '],
+    ],
+    [
+      'a page of what was sent, of one state',
+      ["WHERE m.sender = ? AND m.sender <> '' AND m.state = ?"],
+      ['mail_sent_by_state \\(sender=\\? AND state=\\? AND '],
+    ],
+    [
+      'a row of a mailbox',
+      ['receiver = ? AND', 'sender = ? AND', 'message_id = ?'],
+      ['mail_once \\(receiver=\\? AND sender=\\? AND message_id=\\?\\)'],
+    ],
+    [
+      'the row of a request of mail',
+      ['receiver = ? AND', 'request_id = ?'],
+      ['mail_by_request \\(receiver=\\? AND request_id=\\?\\)'],
+    ],
+    [
+      'what is to be taken',
+      ['NOT ?) ORDER BY m.row'],
+      ['mail_received_by_state \\(receiver=\\? AND state=\\?\\)'],
+    ],
+    ['what an agent was made with', ['AS task FROM agents a'], ['mail_tasks \\(receiver=\\?\\)']],
+    [
+      'who has mail that nobody has taken',
+      ['SELECT DISTINCT receiver'],
+      ['mail_untaken \\(receiver>\\?\\)', 'owed_recoveries_of_root \\(root_id=\\?\\)'],
+    ],
+    ['what a row covers', ['WHERE covered_by = ?'], ['mail_covered \\(covered_by=\\?\\)']],
+    ['the task of a turn', ["m.kind = 'task'"], ['mail_tasks \\(receiver=\\?\\)']],
+    [
+      'counting the mail of who stands alone',
+      ['SELECT state, count(*) AS count FROM mail'],
+      ['mail_received_by_state \\(receiver=\\?\\)'],
+    ],
+    [
+      'whether a root was told of a boot',
+      ["SELECT 1 FROM mail WHERE receiver = ? AND sender = ? AND kind = 'recovery'"],
+      ['mail_once \\(receiver=\\? AND sender=\\?\\)'],
+    ],
+    [
+      'whether a root is owed something',
+      ['SELECT 1 FROM owed_recoveries WHERE root_id = ? LIMIT 1'],
+      ['owed_recoveries_of_root \\(root_id=\\?\\)'],
+    ],
+    [
+      'what a host owes',
+      ['FROM owed_recoveries WHERE host = ? ORDER BY owed'],
+      ['owed_recoveries_of_host \\(host=\\?\\)'],
+    ],
+    ['what was owed', ['DELETE FROM owed_recoveries'], ['owed_recoveries_of_root \\(root_id=\\?']],
+    ['children', ['FROM agents WHERE parent_id = ? ORDER BY member'], ['agents_by_parent']],
+    [
+      'how many children, and how many agents',
+      ['SELECT count(*) AS count FROM agents'],
+      ['agents_(by_parent|of_team) \\((parent|root)_id=\\?\\)'],
+    ],
+    [
+      'a member by its agentId',
+      ['FROM agents WHERE root_id = ? AND agent_id = ?'],
+      ['agents_by_id \\(root_id=\\? AND agent_id=\\?\\)'],
+    ],
+    [
+      'a team as it was told',
+      ['SELECT e.json FROM agents a'],
+      ['agents_of_team \\(root_id=\\?\\)', 'events_by_seq \\(stream=\\? AND seq=\\?\\)'],
+    ],
+    [
+      'what the tree shows of a member',
+      ['AS outcome FROM conversations c'],
+      [
+        'sqlite_autoindex_conversations_1 \\(conversation_id=\\?\\)',
+        'sqlite_autoindex_agents_1 \\(conversation_id=\\?\\)',
+        'attempts_by_start \\(conversation_id=\\?\\)',
+      ],
+    ],
     ['a run by hand', ['SELECT 1 FROM ledger WHERE stream = ?'], ['ledger_(manual|by_request)']],
   ])('%s', (_, parts, indexes) => {
     const plans = plansOf(...parts);

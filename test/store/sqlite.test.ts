@@ -22,6 +22,7 @@ import { openConnection } from '../../src/store/sqlite/connection.ts';
 import { openSqliteStore, type OpenSqliteStoreRequest } from '../../src/store/sqlite/store.ts';
 import { note, type WriterTask } from '../fixtures/store-writer.ts';
 import { eventually } from '../support/eventually.ts';
+import { describeAgents } from './contract-agents.ts';
 import type { StoreData } from './contract-events.ts';
 import { describeHistory } from './contract-history.ts';
 import { describeSearch } from './contract-search.ts';
@@ -64,6 +65,7 @@ describeTables('SQLite', () => Promise.resolve(makeData()));
 describeHistory('SQLite', () => Promise.resolve(makeData()));
 describeSearch('SQLite', () => Promise.resolve(makeData()));
 describeTriggers('SQLite', () => Promise.resolve(makeData()));
+describeAgents('SQLite', () => Promise.resolve(makeData()));
 
 describe('the SQLite engine', () => {
   const made: SqliteData[] = [];

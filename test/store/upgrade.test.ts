@@ -9,11 +9,13 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { conversationStream, tableStream, triggerStream } from '../../src/contracts/ids.ts';
 import { emptyView, foldEvents } from '../../src/domain/fold.ts';
 import { emptyTableView, foldTableEvents } from '../../src/domain/table-fold.ts';
+import { mailRequestId } from '../../src/store/mail-request-id.ts';
 import { openStore } from '../../src/store/open.ts';
 import type { Store } from '../../src/store/port.ts';
 import { migrateOnce } from '../../src/store/sqlite/migrate.ts';
 import { MIGRATIONS } from '../../src/store/sqlite/schema.ts';
-import { done, logOf, started } from './contract-events.ts';
+import { begun, childCreated, ended, linkOf } from './agent-events.ts';
+import { done, logOf, started, turn } from './contract-events.ts';
 import { definition, fire, second } from './trigger-model.ts';
 
 let folder = '';
@@ -219,5 +221,61 @@ describe('a database of version 3', () => {
     expect((await store.undelivered('x', 9)).map(({ requestId }) => requestId)).toStrictEqual([
       'r-new',
     ]);
+  });
+});
+
+describe('a database of version 4', () => {
+  beforeEach(() => openUpgraded(4));
+
+  it('L4 shows every conversation and the table as their logs say, finds what it found, knows its trigger', async () => {
+    const whole = await logOf(store, tableStream('tb'));
+    expect(await store.tableView('tb', 100)).toEqual(foldTableEvents(emptyTableView('tb'), whole));
+    for (const id of ['a', 'alone'])
+      expect(await store.snapshot(id, 100)).toEqual(
+        foldEvents(emptyView(id), await logOf(store, conversationStream(id))),
+      );
+    const list = { tableId: 'tb', archived: null, cursor: null, limit: 9 };
+    expect(await store.conversations({ ...list, query: 'answer 1 emoji' })).toMatchObject({
+      items: [],
+    });
+    expect(await store.conversations({ ...list, query: 'answer 1' })).toMatchObject({
+      items: [{ conversationId: 'a', match: { messageId: 's-a-1' } }],
+    });
+    expect(await store.undelivered('x', 9)).toMatchObject([{ requestId: 'q1' }]);
+  });
+
+  it('M1 T2 has conversations that stand alone, each of which can become a root and has a mailbox', async () => {
+    for (const id of ['a', 'alone']) {
+      expect(await store.agent(id)).toBeNull();
+      expect(await store.children(id)).toStrictEqual([]);
+      const team = await store.team(id);
+      expect(team).toMatchObject({
+        rootId: id,
+        agents: [{ agentId: 'root', depth: 0 }],
+        lastSeq: 0,
+      });
+      expect(team?.agents).toHaveLength(1);
+    }
+    // Its turn runs on, and ends as one of a root.
+    await say(
+      'kim',
+      ...childCreated(linkOf('kim', { rootId: 'a', parentId: 'a' }), 'do it'),
+      begun(mailRequestId({ from: 'a', messageId: 'task', sending: 1 }), turn),
+    );
+    await say('kim', ended(turn, 'completed'));
+    await say('a', ended({ turnId: 't-a-2', attempt: 1 }, 'interrupted', { boot: 'b1' }));
+    expect((await store.team('a'))?.agents).toMatchObject([
+      {
+        agentId: 'root',
+        name: 'half \ud83d an emoji',
+        outcome: 'interrupted',
+        queued: 1,
+        turnCount: 2,
+        usage: { inputTokens: 3, outputTokens: 5 },
+        mail: { accepted: 1 },
+      },
+      { agentId: 'kim', outcome: 'completed', mail: { applied: 1 } },
+    ]);
+    expect(await store.owedRecoveries('h1')).toMatchObject([{ rootId: 'a' }]);
   });
 });

@@ -9,6 +9,7 @@ import { actAnswer, type Address, HttpClient, SocketClient, type Texts } from '.
 import type {
   Act,
   ActRecord,
+  AgentActRecord,
   CancelRecord,
   ClientRecord,
   CommandAnswer,
@@ -47,6 +48,7 @@ export type Recorder = {
   clients: ClientRecord[];
   triggerActs: TriggerActRecord[];
   readings: LedgerReading[];
+  agentActs: AgentActRecord[];
 };
 
 /** A conversation that is used. */

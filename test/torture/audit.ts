@@ -5,8 +5,14 @@ import { Client, Connection, isGrpcServiceError, type WorkflowHandle } from '@te
 import { DefaultLogger, Runtime, Worker } from '@temporalio/worker';
 
 import { ensureWorkflowBundle } from '../../scripts/bundle.ts';
+import type { MailRowValue, TeamViewValue } from '../../src/contracts/agents.ts';
 import type { ConversationSummaryValue } from '../../src/contracts/events.ts';
-import { conversationStream, tableStream, triggerStream } from '../../src/contracts/ids.ts';
+import {
+  conversationStream,
+  tableStream,
+  teamStream,
+  triggerStream,
+} from '../../src/contracts/ids.ts';
 import { SIGNAL, WORKFLOW_TYPE } from '../../src/contracts/names.ts';
 import type {
   LedgerCountsValue,
@@ -19,6 +25,7 @@ import type {
   TableWithActiveValue,
   TurnViewValue,
 } from '../../src/contracts/view.ts';
+import { mailRequestId } from '../../src/store/mail-request-id.ts';
 import type { HttpClient } from './client.ts';
 import type {
   ConversationEvidence,
@@ -27,6 +34,7 @@ import type {
   Reread,
   SignalEvidence,
   TableEvidence,
+  TeamEvidence,
   TriggerEvidence,
 } from './evidence.ts';
 import type { Watcher } from './watcher.ts';
@@ -82,6 +90,63 @@ export async function gatherTable(parts: {
     view,
     list,
   };
+}
+
+/** Of a team with children; `members`: conversationIds, the root's first. */
+export async function gatherTeam(parts: {
+  rootId: string;
+  members: readonly string[];
+  watcher: Watcher;
+  http: HttpClient;
+  database: string;
+}): Promise<TeamEvidence> {
+  const { rootId, members, watcher, http, database } = parts;
+  const stream = teamStream(rootId);
+  const get = getter(http, `/v1/conversations/${rootId}/agents`);
+  const rereads = await readAgain(stream, watcher, get);
+  const member = members.at(-1) ?? rootId;
+  const ofMember = getter(http, `/v1/conversations/${member}/agents`);
+  const mailboxes = [];
+  for (const conversationId of members) {
+    const read = getter(http, `/v1/conversations/${conversationId}/mailbox`);
+    const [rows, sent] = [await mailOf(read, 'in'), await mailOf(read, 'out')];
+    mailboxes.push({ conversationId, rows, sent });
+  }
+  return {
+    rootId,
+    log: watcher.log(stream),
+    rereads,
+    places: placesOf(database, stream),
+    view: (await get('')) as unknown as TeamViewValue,
+    viewOfMember: (await ofMember('')) as unknown as TeamViewValue,
+    mailboxes,
+  };
+}
+
+/** By small pages: where one ends, nothing may be lost or come twice. */
+async function mailOf(get: Get, box: 'in' | 'out'): Promise<MailRowValue[]> {
+  const rows: MailRowValue[] = [];
+  for (let cursor = ''; ;) {
+    const after = cursor === '' ? '' : `&cursor=${encodeURIComponent(cursor)}`;
+    const page = await get(`?box=${box}&limit=5${after}`);
+    rows.push(...(page['items'] as MailRowValue[]));
+    const next = page['nextCursor'] as string | null;
+    if (next === null) return rows;
+    cursor = next;
+  }
+}
+
+/** Conversations that somebody has made, by the engine's own table: also one that no team knows of. */
+export function agentsIn(database: string): string[] {
+  const connection = new DatabaseSync(database, { readOnly: true });
+  try {
+    return connection
+      .prepare(`SELECT DISTINCT stream FROM log WHERE stream LIKE 'conversation:agent-%'`)
+      .all()
+      .map((row) => String(row['stream']).slice('conversation:'.length));
+  } finally {
+    connection.close();
+  }
 }
 
 /** Rows of a page: where one ends, nothing may be lost or come twice. */
@@ -230,13 +295,13 @@ export async function gatherHistories(parts: {
           const { workflowExecutionSignaledEventAttributes: signaled, eventTime } = event;
           // Those that are about a queued message carry its requestId, too.
           const name = signaled?.signalName ?? '';
-          if (name !== SIGNAL.send && name !== SIGNAL.retry) continue;
+          if (name !== SIGNAL.send && name !== SIGNAL.retry && name !== SIGNAL.mail) continue;
           if (signaled === undefined || signaled === null || conversationId === null) continue;
           const data = signaled.input?.payloads?.[0]?.data;
           const value = parse(
             data === undefined || data === null ? '' : Buffer.from(data).toString(),
           );
-          const requestId = value?.['requestId'];
+          const requestId = name === SIGNAL.mail ? mailIn(value) : value?.['requestId'];
           if (typeof requestId !== 'string') continue;
           const atMs = Number(eventTime?.seconds ?? 0) * 1_000 + (eventTime?.nanos ?? 0) / 1e6;
           signals.push({ conversationId, requestId, atMs });
@@ -260,6 +325,14 @@ export async function gatherHistories(parts: {
     await connection.close();
   }
   return { signals, replays: await replay(histories, counts) };
+}
+
+/** The request that the message of a Signal becomes; null: it has none. */
+function mailIn(value: Record<string, unknown> | null): string | null {
+  const message = value?.['message'] as { messageId: string; from: string } | undefined;
+  return message === undefined
+    ? null
+    : mailRequestId({ from: message.from, messageId: message.messageId, sending: 1 });
 }
 
 /**

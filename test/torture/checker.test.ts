@@ -231,6 +231,8 @@ function runOf(lines: readonly Line[]): Evidence {
     triggers: [],
     triggerActs: [],
     readings: [],
+    teams: [],
+    agentActs: [],
     acts: [],
     commands: [
       {
@@ -427,7 +429,7 @@ const swapText = (entry: { json: string }, from: string, to: string): void => {
 };
 
 /** Those are of tables, queues and histories (checker-tables.test.ts), and of triggers (checker-triggers.test.ts). */
-const ELSEWHERE: readonly Invariant[] = ['S2', 'T1', 'H1', 'D1', 'D2'];
+const ELSEWHERE: readonly Invariant[] = ['S2', 'T1', 'H1', 'D1', 'D2', 'M1', 'M2', 'T2'];
 
 test('accepts a good run, and has looked at every invariant', () => {
   const verdict = check(runOf(goodLines()));

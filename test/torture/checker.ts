@@ -7,6 +7,7 @@
 import type { Event } from '../../src/contracts/events.ts';
 import { attemptKey, conversationStream, parseAttemptKey } from '../../src/contracts/ids.ts';
 import { CANCEL_GRACE_MS, QUEUE_LIMIT, TERM_GRACE_MS } from '../../src/contracts/limits.ts';
+import { MCP_TOOLS } from '../../src/contracts/names.ts';
 import type { ConversationViewValue, MessageViewValue } from '../../src/contracts/view.ts';
 import { emptyView, foldEvents } from '../../src/domain/fold.ts';
 import {
@@ -29,10 +30,14 @@ import {
 } from './court.ts';
 import type { CommandRecord, Evidence, Fault, LogEntry, SpoolTurn } from './evidence.ts';
 import { checkActs, checkHistory, checkTold } from './history-rules.ts';
+import { checkMail } from './mail-rules.ts';
 import { checkQueue } from './queue-rules.ts';
-import { expectationOf } from './script.ts';
+import { checkRecovery } from './recovery-rules.ts';
+import { expectationOf, fitsText } from './script.ts';
 import { checkClient, checkLog, checkRereads } from './stream-rules.ts';
 import { checkAlone, checkTable } from './table-rules.ts';
+import { teamsOf, withCascades } from './team-log.ts';
+import { checkTree } from './team-rules.ts';
 import { checkTriggers, withTriggerSends } from './trigger-rules.ts';
 
 /** Bounds of W2: twice what is allowed after a start. A run holds many sockets and adopts many spools, but no heap may grow. */
@@ -50,8 +55,9 @@ const LADDER_MS = CANCEL_GRACE_MS + TERM_GRACE_MS;
 
 export function check(recorded: Evidence): Verdict {
   const court = new Court();
-  const evidence = withTriggerSends(recorded);
-  const all = evidence.conversations.map((conversation) => readLog(conversation));
+  const all = recorded.conversations.map((conversation) => readLog(conversation));
+  const teams = teamsOf(all, recorded);
+  const evidence = withCascades(withTriggerSends(recorded), teams);
   for (const known of all) {
     const { conversationId, view } = known.evidence;
     const stream = streamOf(known);
@@ -78,6 +84,9 @@ export function check(recorded: Evidence): Verdict {
   checkActs(court, all, evidence);
   for (const table of evidence.tables) checkTable(court, table, all, evidence);
   checkTriggers(court, all, evidence);
+  checkMail({ court, teams, all, evidence });
+  checkRecovery(court, teams);
+  checkTree(court, teams, evidence);
   checkProcesses(court, evidence);
   checkHealth(court, evidence);
   return { violations: court.violations, checked: court.checked };
@@ -310,8 +319,17 @@ function checkSilence(
       .filter((fault) => fault.fault === 'stop' && is(fault))
       .map(({ atMs, forMs }) => Math.min(atMs + forMs, end.atMs) - Math.max(atMs, lastSign.atMs))
       .reduce((sum, overlapMs) => sum + Math.max(0, overlapMs), 0);
+  // A call to its team is silent while nobody answers it.
+  const asksTeam = known.events.some(
+    (event) =>
+      event.seq === lastSign.seq &&
+      event.type === 'tool.start' &&
+      MCP_TOOLS.some((tool) => tool === event.payload.name),
+  );
+  const nobodyAnswers = asksTeam && hitWithin(({ role }) => role !== 'provider', lastSign.atMs);
   // Half of it: the rest may be other stops' and the script's own silence.
-  court.expect('Q1', hangs || stoppedMs(ofProvider) >= stalledMs / 2, () => ({
+  const stoppedLong = stoppedMs(ofProvider) >= stalledMs / 2;
+  court.expect('Q1', hangs || stoppedLong || nobodyAnswers, () => ({
     what: `attempt ${name} was ended as stalled; its script does not hang, and its provider was stopped for ${stoppedMs(ofProvider)} ms`,
     ...where,
   }));
@@ -629,7 +647,7 @@ function checkTexts(court: Court, known: Known, evidence: Evidence): void {
       const fits = (got: string, full: string): boolean =>
         whole ? got === full : full.startsWith(got);
       const manner = whole ? 'exactly' : 'a beginning of';
-      court.expect('F2', fits(text, wanted.text), () => ({
+      court.expect('F2', fitsText(text, wanted.text, whole), () => ({
         what: `attempt ${key} (${end?.type}): its text is not ${manner} the script's: ${difference(wanted.text, text)}`,
         ...where(),
       }));

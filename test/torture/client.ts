@@ -1,5 +1,6 @@
 /** Recording clients: what a careful user's program would do, and a record of everything it was told. */
-import { conversationStream, tableStream } from '../../src/contracts/ids.ts';
+import type { TeamViewValue } from '../../src/contracts/agents.ts';
+import { conversationStream, tableStream, teamStream } from '../../src/contracts/ids.ts';
 import type { ConversationViewValue, TableViewValue } from '../../src/contracts/view.ts';
 import type {
   ActRecord,
@@ -31,6 +32,7 @@ type Frame = {
   type: string;
   conversationId?: string;
   tableId?: string;
+  rootId?: string;
   requestId?: string;
   turnId?: string;
   seq?: number;
@@ -42,8 +44,11 @@ const OPEN_WITHIN_MS = 5_000;
 
 const unknown = (why: string): CommandAnswer => ({ is: 'unknown', why });
 
-/** What a client's socket is for. `active`: the table's active conversation comes along. */
-export type Subject = { conversationId: string } | { tableId: string; active: boolean };
+/** What a client's socket is for. `active`: the table's active conversation comes along. A team is asked of `member`. */
+export type Subject =
+  | { conversationId: string }
+  | { tableId: string; active: boolean }
+  | { rootId: string; member: string };
 
 /** What one socket is given of one stream. */
 type Following = { record: ClientRecord & { entries: ClientEntry[] }; lastSeq: number | null };
@@ -125,7 +130,9 @@ export class SocketClient {
             tableId: subject.tableId,
             payload: { lastSeq, active: subject.active },
           }
-        : { type: 'chat.subscribe', ...subject, payload: { lastSeq } },
+        : 'rootId' in subject
+          ? { type: 'agents.subscribe', conversationId: subject.member, payload: { lastSeq } }
+          : { type: 'chat.subscribe', ...subject, payload: { lastSeq } },
     );
     return true;
   }
@@ -187,14 +194,16 @@ export class SocketClient {
   }
 
   #receive(frame: Frame, text: string): void {
-    const { seq, tableId, conversationId } = frame;
+    const { seq, tableId, rootId, conversationId } = frame;
     // An event of a table's stream may name a conversation, too.
     const stream =
       tableId !== undefined
         ? tableStream(tableId)
-        : conversationId === undefined
-          ? null
-          : conversationStream(conversationId);
+        : rootId !== undefined
+          ? teamStream(rootId)
+          : conversationId === undefined
+            ? null
+            : conversationStream(conversationId);
     if (seq !== undefined && stream !== null) {
       const following = this.#follow(stream);
       following.record.entries.push({
@@ -211,7 +220,8 @@ export class SocketClient {
         const following = this.#follow(stream);
         const { entries } = following.record;
         const payload: unknown = frame.payload;
-        if (tableId === undefined)
+        if (rootId !== undefined) entries.push({ is: 'team', view: payload as TeamViewValue });
+        else if (tableId === undefined)
           entries.push({ is: 'snapshot', view: payload as ConversationViewValue });
         else entries.push({ is: 'table', view: payload as TableViewValue });
         following.lastSeq = (payload as { lastSeq: number }).lastSeq;
@@ -265,8 +275,9 @@ function refusal(code: string, body: Record<string, unknown> | undefined): Comma
 }
 
 function streamOf(subject: Subject): string {
-  return 'tableId' in subject
-    ? tableStream(subject.tableId)
+  if ('tableId' in subject) return tableStream(subject.tableId);
+  return 'rootId' in subject
+    ? teamStream(subject.rootId)
     : conversationStream(subject.conversationId);
 }
 

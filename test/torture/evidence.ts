@@ -1,4 +1,5 @@
 /** What a run leaves behind for the checker: plain data, recorded by clients, by a watcher of the store and by audits. */
+import type { MailRowValue, TeamViewValue } from '../../src/contracts/agents.ts';
 import type { ConversationSummaryValue, TriggerOutcomeName } from '../../src/contracts/events.ts';
 import type { WhenBusyName } from '../../src/contracts/signals.ts';
 import type {
@@ -61,6 +62,25 @@ export type TriggerEvidence = {
   /** Null: it is removed, and has none any more. */
   view: TriggerViewValue | null;
   gatheredAtMs: number;
+};
+
+/** A team of more than its root. */
+export type TeamEvidence = {
+  rootId: string;
+  /** Its stream, as {@link ConversationEvidence}'s log. */
+  log: readonly LogEntry[];
+  rereads: readonly Reread[];
+  /** Each event's place among the events of all streams. */
+  places: readonly { seq: number; order: number }[];
+  /** The last answers of `GET …/agents`, asked of the root and of another member. */
+  view: TeamViewValue;
+  viewOfMember: TeamViewValue;
+  /** Of each member, by small pages: what it was sent, and what it has sent. */
+  mailboxes: readonly {
+    conversationId: string;
+    rows: readonly MailRowValue[];
+    sent: readonly MailRowValue[];
+  }[];
 };
 
 /** A receipt, as far as it was told. */
@@ -127,6 +147,40 @@ export type ActRecord = {
   answer: { is: 'done' } | { is: 'refused'; code: string } | { is: 'unknown'; why: string };
 };
 
+/** What a client asked of a team, by its own ids: asked again, it is the same. */
+export type AgentAct =
+  /** `content` null: it is to be idle until somebody writes to it. */
+  | { do: 'spawn'; agentId: string; name: string; role: string; content: string | null }
+  /** `to`: an agentId, or a conversationId. */
+  | {
+      do: 'mail';
+      messageId: string;
+      to: string;
+      content: string;
+      whenBusy: 'queue' | 'steer';
+      expiresInMs: number | null;
+    }
+  | { do: 'resend'; messageId: string; from: string | null }
+  /** Cancels it and everything below it. */
+  | { do: 'cascade' };
+
+export type AgentActRecord = {
+  act: AgentAct;
+  /** Who spawns, writes, or has it sent again; or what is cancelled. */
+  conversationId: string;
+  rootId: string;
+  /** It must be refused with this, and leave nothing behind; null: it need not. */
+  refusal: string | null;
+  sentAtMs: number;
+  answeredAtMs: number;
+  /** `accepted`: it is durable, and not recorded yet. */
+  answer: ActRecord['answer'] | { is: 'accepted' };
+  /** Of a spawn that is done: the child. */
+  childId: string | null;
+  /** Of mail, and of what is sent again, that is done: the row. */
+  row: MailRowValue | null;
+};
+
 /** What a client asked of a trigger, by its own ids or in absolute terms: asked again, it is the same. */
 export type TriggerAct =
   | { do: 'create'; asked: Omit<CreateTriggerBodyValue, 'triggerId'> }
@@ -176,13 +230,14 @@ export type ClientEntry =
   | { is: 'event'; seq: number; json: string }
   | { is: 'snapshot'; view: ConversationViewValue }
   | { is: 'table'; view: TableViewValue }
+  | { is: 'team'; view: TeamViewValue }
   | { is: 'reset' }
   | { is: 'caught-up'; seq: number }
   | { is: 'closed'; code: number };
 
 export type ClientRecord = {
   client: string;
-  /** `conversationStream(id)` or `tableStream(id)`. */
+  /** `conversationStream(id)`, `tableStream(id)` or `teamStream(id)`. */
   stream: string;
   entries: readonly ClientEntry[];
 };
@@ -269,8 +324,21 @@ export const TRIGGER_PHASES = [
 ] as const;
 export type TriggerPhase = (typeof TRIGGER_PHASES)[number];
 
-export const PHASES = [...CONVERSATION_PHASES, ...TRIGGER_PHASES] as const;
-export type Phase = ConversationPhase | TriggerPhase;
+/** States of a member of a team, or of the team of which it is the root. */
+export const AGENT_PHASES = [
+  // A client has asked for it, or a script has; or it is there, and its task has not begun.
+  'spawning',
+  // A message to it is recorded, and is not in its queue.
+  'mail-accepted',
+  // The same of the end of a child's task.
+  'child-ended',
+  // A boot of the turn host has interrupted something of its team, and it has not been told.
+  'recovery-owed',
+] as const;
+export type AgentPhase = (typeof AGENT_PHASES)[number];
+
+export const PHASES = [...CONVERSATION_PHASES, ...TRIGGER_PHASES, ...AGENT_PHASES] as const;
+export type Phase = ConversationPhase | TriggerPhase | AgentPhase;
 
 /** A process that carries a mark, or that the run has planted. */
 export type ProcessEvidence = { pid: number; mark: string | null; command: string };
@@ -278,7 +346,7 @@ export type ProcessEvidence = { pid: number; mark: string | null; command: strin
 /** The largest figures that were seen of one role. */
 export type RoleUse = { role: string; residentMb: number; descriptors: number };
 
-/** A send or a retry, as Temporal has it. */
+/** A send, a retry or a message of an agent, as Temporal has it. */
 export type SignalEvidence = { conversationId: string; requestId: string; atMs: number };
 
 export type ReplayEvidence = { workflowId: string; events: number; error: string | null };
@@ -289,6 +357,8 @@ export type Evidence = {
   triggers: readonly TriggerEvidence[];
   triggerActs: readonly TriggerActRecord[];
   readings: readonly LedgerReading[];
+  teams: readonly TeamEvidence[];
+  agentActs: readonly AgentActRecord[];
   commands: readonly CommandRecord[];
   acts: readonly ActRecord[];
   cancels: readonly CancelRecord[];

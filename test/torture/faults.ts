@@ -12,7 +12,14 @@ import {
 } from './evidence.ts';
 import type { Random } from './random.ts';
 import { SILENCE, type Stack } from './stack.ts';
-import { type Live, type LiveTrigger, phasesOf, phasesOfTrigger, type Watcher } from './watcher.ts';
+import {
+  type Live,
+  type LiveTeam,
+  type LiveTrigger,
+  phasesOf,
+  phasesOfTrigger,
+  type Watcher,
+} from './watcher.ts';
 
 export type Cell = { role: FaultRole; fault: FaultKind; phase: Phase };
 
@@ -38,6 +45,8 @@ const isOfTrigger = (phase: Phase): phase is TriggerPhase =>
 const WAIT_FOR_PHASE_MS = 4_000;
 /** From a due time to its decision, its row, its message. */
 const MOST_STEP_MS = 80;
+/** Of the kills of the turn host, those that take the providers of a team with them: what is dead when it boots, it has to tell. */
+const WITH_PROVIDERS = 0.5;
 /** A supervisor that was killed costs the run some 5 s, in which little else can be hit. */
 const SUPERVISOR_COST = 4;
 
@@ -46,6 +55,7 @@ export class Injector {
   readonly #watcher: Watcher;
   readonly #random: Random;
   readonly #pauseMs: { least: number; most: number };
+  readonly #cells: readonly Cell[];
   readonly #tries = new Map<string, number>();
   readonly #restarts = new Set<Promise<void>>();
   /** How often each cell was hit. One fault hits every state that a conversation is in. */
@@ -58,7 +68,10 @@ export class Injector {
     watcher: Watcher;
     random: Random;
     pauseMs: { least: number; most: number };
+    /** States that nothing of this run comes into. */
+    without: readonly Phase[];
   }) {
+    this.#cells = CELLS.filter(({ phase }) => !parts.without.includes(phase));
     this.#stack = parts.stack;
     this.#watcher = parts.watcher;
     this.#random = parts.random;
@@ -106,7 +119,7 @@ export class Injector {
       return (hits + Math.max(0, tries - hits) / 2) * each + this.#random.next() / 2;
     };
     // A disk that is full already cannot be filled.
-    const possible = CELLS.filter(({ role }) => role !== 'disk' || !this.#stack.isDiskFull);
+    const possible = this.#cells.filter(({ role }) => role !== 'disk' || !this.#stack.isDiskFull);
     const costs = possible.map((cell) => ({ cell, cost: cost(cell) }));
     return costs.reduce((least, each) => (each.cost < least.cost ? each : least)).cell;
   }
@@ -156,7 +169,29 @@ export class Injector {
       this.hits.set(key, (this.hits.get(key) ?? 0) + 1);
     }
     this.faults.push(made);
+    if (role === 'turn-host' && fault === 'kill') this.#killProviders(live?.team ?? null, made);
     if (role === 'supervisor' && fault === 'kill') this.#startAgain();
+  }
+
+  /** Those of a team, now and then, while nobody is there to see it. */
+  #killProviders(team: LiveTeam | null, { state }: Fault): void {
+    if (team === null || !this.#random.chance(WITH_PROVIDERS)) return;
+    for (const conversationId of team.members) {
+      const provider = this.#stack.providerOf(conversationId);
+      const live = this.#watcher.live(conversationId);
+      if (provider === null || live.turn === null || this.#random.chance(0.2)) continue;
+      const fault: Fault = {
+        atMs: Date.now(),
+        role: 'provider',
+        fault: 'kill',
+        pid: provider.identity.pid,
+        state,
+        conversationId,
+        attemptKey: live.turn.key,
+        forMs: 0,
+      };
+      if (this.#strike(fault, provider.identity)) this.faults.push(fault);
+    }
   }
 
   /** Null: there is no such process now, or the fault hits none. */

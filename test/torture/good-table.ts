@@ -373,6 +373,8 @@ export function tableRunOf(steps: readonly Step[]): Evidence {
     triggers: [],
     triggerActs: [],
     readings: [],
+    teams: [],
+    agentActs: [],
     commands: commandsAt(atMs),
     acts: actsAt(atMs),
     cancels: [

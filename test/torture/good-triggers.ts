@@ -398,6 +398,8 @@ export function triggerRunOf(steps: readonly TimedStep[]): Evidence {
         whole: true,
       },
     ],
+    teams: [],
+    agentActs: [],
     commands: ['c1', 'c2'].map((requestId) => ({
       conversationId: 'x',
       kind: 'send',

@@ -15,6 +15,7 @@ import {
   receiptsOf,
 } from './court.ts';
 import type { Evidence, LedgerReading } from './evidence.ts';
+import { readMailbox } from './team-log.ts';
 import { type Expect, type Fate, type Fire, RAN, stamp, type Trigger } from './trigger-log.ts';
 
 export function checkRequests(
@@ -146,13 +147,18 @@ function checkNobodyElse(
       excerpt: [JSON.stringify(first?.event)],
     }));
   const asked = new Set(evidence.commands.map(({ requestId }) => requestId));
-  for (const known of all)
+  for (const known of all) {
+    // Who has sent the mail of a mailbox is another rule's to say (M1).
+    const mail = new Set(
+      [...readMailbox(known).rows.values()].flatMap(({ requestIds }) => requestIds),
+    );
     for (const [requestId, [receipt]] of receiptsOf(known))
-      court.expect('D2', asked.has(requestId), () => ({
+      court.expect('D2', asked.has(requestId) || mail.has(requestId), () => ({
         what: `request ${requestId} was sent by no client and by no trigger`,
         conversationId: known.evidence.conversationId,
         excerpt: excerpt(known.evidence.log, [receipt?.seq ?? 0]),
       }));
+  }
 }
 
 /** A row as the ledger has it, when its conversation has said what became of it. */

@@ -4,7 +4,8 @@
  *  1 What is queued enters once: at the end, or at the front when it was sent to interrupt.
  *  2 What is in it keeps its order and its text, unless a client asked to move, promote or edit it.
  *  3 It leaves by its start, by a removal that a client asked for, into the turn that took it in, or, a retry, because its turn
- *    was cut from the history; and starts from the front, with the text that it had there.
+ *    was cut from the history; and starts from the front, with the text that it had there. Mail that follows mail there, and is no
+ *    task, may be given to the turn that starts with it: at once, in order, and the log says so of each.
  *  4 What is held does not start; it is held because a client did what holds it, when it was there already, and released because
  *    one asked for that. What is not held is not overtaken by what comes later.
  */
@@ -31,8 +32,10 @@ class Replay {
   /** Ended as removed since then: requestId → by whom. */
   #removed = new Map<string, string>();
   readonly #steered = new Set<string>();
-  /** It has left the queue, and nothing but its start can be next. */
-  #starting: { item: QueueItemValue; seq: number } | null = null;
+  /** It has left the queue, and nothing but its start can be next; `joined`: mail that its turn is given, too. */
+  #starting: { item: QueueItemValue; joined: readonly QueueItemValue[]; seq: number } | null = null;
+  /** Mail that the turn which has just started is still to be said to have been given. */
+  #joining: { left: QueueItemValue[]; turnId: string; seq: number } | null = null;
 
   constructor(court: Court, known: Known, evidence: Evidence) {
     this.#court = court;
@@ -43,6 +46,7 @@ class Replay {
   run(): void {
     for (const event of this.#known.events) this.#see(event);
     this.#mustHaveStarted(this.#known.events.at(-1)?.seq ?? 0);
+    this.#mustHaveJoined(this.#known.events.at(-1)?.seq ?? 0);
   }
 
   #expect(holds: boolean, seqs: readonly number[], what: () => string): void {
@@ -51,6 +55,7 @@ class Replay {
 
   #see(event: Event): void {
     const { requestId = '', seq } = event;
+    if (event.type !== 'chat.steered') this.#mustHaveJoined(seq);
     switch (event.type) {
       case 'chat.queued':
         this.#entering.set(requestId, event.payload.position);
@@ -59,6 +64,7 @@ class Replay {
         if (event.attempt === undefined) this.#removed.set(requestId, event.payload.by);
         return;
       case 'chat.steered':
+        if (this.#join(event, requestId)) return;
         this.#expect(
           this.#queue.some((item) => item.requestId === requestId),
           [seq],
@@ -73,24 +79,56 @@ class Replay {
       case 'message.created':
         if (event.attempt === undefined && this.#starting?.item.requestId === requestId) {
           const { item } = this.#starting;
+          // Of mail the queue has the beginning only, and a turn may be given more than one.
+          const isMail = item.mail !== undefined && item.edited === undefined;
           this.#expect(
-            event.payload.content === item.content,
+            isMail
+              ? event.payload.content.startsWith(item.content)
+              : event.payload.content === item.content,
             [seq],
             () => `request ${requestId} left the queue with another text than it had there`,
           );
         }
         return;
       case 'chat.started':
-        this.#start(requestId, seq);
+        this.#start(requestId, seq, event.turnId ?? '');
         return;
       default:
     }
   }
 
-  #start(requestId: string, seq: number): void {
+  /** Whether it says that mail was given to the turn which has just started. */
+  #join({ payload, seq }: Extract<Event, { type: 'chat.steered' }>, requestId: string): boolean {
+    const joining = this.#joining;
+    if (joining === null) return false;
+    const due = joining.left.shift();
+    if (joining.left.length === 0) this.#joining = null;
+    this.#expect(
+      due?.requestId === requestId && payload.turnId === joining.turnId,
+      [joining.seq, seq],
+      () =>
+        `request ${due?.requestId} left the queue to be given to turn ${joining.turnId}, and ${requestId} was given to ${payload.turnId}`,
+    );
+    return true;
+  }
+
+  #mustHaveJoined(seq: number): void {
+    const joining = this.#joining;
+    this.#joining = null;
+    this.#expect(
+      joining === null,
+      [joining?.seq ?? seq, seq],
+      () =>
+        `request ${joining?.left[0]?.requestId} left the queue with one that was started, and was not given to its turn`,
+    );
+  }
+
+  #start(requestId: string, seq: number, turnId: string): void {
     const starting = this.#starting;
     this.#starting = null;
     if (starting !== null) {
+      if (starting.joined.length > 0)
+        this.#joining = { left: [...starting.joined], turnId, seq: starting.seq };
       this.#expect(
         starting.item.requestId === requestId,
         [starting.seq, seq],
@@ -209,19 +247,22 @@ class Replay {
         () => `request ${requestId} ended as removed, and was not in the queue, or still is`,
       );
     const started = left.filter(({ requestId }) => !gone(requestId));
+    const isGiven = (each: QueueItemValue): boolean =>
+      each.mail !== undefined &&
+      each.mail.kind !== 'task' &&
+      each.edited === undefined &&
+      each.attempt === 1;
     this.#expect(
-      started.length <= 1,
+      started.length <= 1 || started.every((each) => isGiven(each)),
       [seq],
       () =>
         `${started.length} requests left the queue at once: ${started.map(({ requestId }) => requestId).join(', ')}`,
     );
-    const [item] = started;
+    const item = started.find(({ requestId }) => this.#isPromoted(event, requestId)) ?? started[0];
     if (item === undefined) return;
-    this.#starting = { item, seq };
-    const isPromoted = this.#wasAsked(
-      event,
-      (act) => act.do === 'promote' && act.requestId === item.requestId,
-    );
+    const joined = started.filter((each) => each !== item);
+    this.#starting = { item, joined, seq };
+    const isPromoted = this.#isPromoted(event, item.requestId);
     const isReleased = isPromoted || this.#wasAsked(event, ({ do: what }) => what === 'release');
     const waits = before.filter(({ requestId }) => !gone(requestId));
     const first = waits.find(({ held }) => held !== true);
@@ -236,6 +277,17 @@ class Replay {
       [seq],
       () => `request ${item.requestId} was held, and was started though nobody had released it`,
     );
+    const behind = waits.filter((each) => each !== item && (each.held !== true || isReleased));
+    this.#expect(
+      joined.every((each, index) => each === behind[index]),
+      [seq],
+      () =>
+        `requests ${joined.map(({ requestId }) => requestId).join(', ')} were given to the turn of ${item.requestId}, behind which ${behind[0]?.requestId} stood first`,
+    );
+  }
+
+  #isPromoted(event: Changed, requestId: string): boolean {
+    return this.#wasAsked(event, (act) => act.do === 'promote' && act.requestId === requestId);
   }
 
   #keepOrder(event: Changed, before: readonly QueueItemValue[]): void {

@@ -3,6 +3,7 @@ import type { Event } from '../../src/contracts/events.ts';
 import { INVARIANTS, type Verdict } from './court.ts';
 import {
   type Act,
+  type AgentAct,
   type Evidence,
   type Fault,
   FAULT_KINDS,
@@ -133,6 +134,38 @@ export function triggerCounts({ triggers, triggerActs, readings }: Evidence): st
       `by hand ${count(({ cause }) => cause === 'manual')}, backfilled ${count(({ cause }) => cause === 'backfill')}`,
     `Gaps: ${gaps.length} (by policy: ${policies.join(', ')}). Decided after it was due: p50 ${at(0.5)} ms, p99 ${at(0.99)} ms`,
     `Of triggers: ${(['create', 'change', 'fire', 'backfill', 'remove'] as const).map((what) => `${what} ${done(what)}`).join(', ')}; ${readings.length} readings of a ledger`,
+  ].join('\n');
+}
+
+/** How often the situations of agents were really met. */
+export function agentCounts({ conversations, teams, agentActs }: Evidence): string {
+  const lines = conversations.flatMap(({ log }) => log.map(({ json }) => json));
+  const count = (...signs: string[]): number =>
+    lines.filter((json) => signs.every((sign) => json.includes(sign))).length;
+  const rows = teams.flatMap(({ mailboxes }) => mailboxes.flatMap((each) => each.rows));
+  const of = (is: (row: (typeof rows)[number]) => boolean): number => rows.filter(is).length;
+  const kinds = (['task', 'message', 'result', 'error', 'recovery'] as const).map(
+    (kind) => `${kind} ${of((row) => row.kind === kind)}`,
+  );
+  const states = (['accepted', 'delivered', 'applied', 'failed', 'expired'] as const).map(
+    (state) => `${state} ${of((row) => row.state === state)}`,
+  );
+  const sizes = teams.map(({ view }) => view.agents.length).toSorted((a, b) => b - a);
+  const deepest = Math.max(
+    0,
+    ...teams.flatMap(({ view }) => view.agents.map(({ depth }) => depth)),
+  );
+  const done = (what: AgentAct['do']): number =>
+    agentActs.filter(({ act, answer }) => act.do === what && answer.is === 'done').length;
+  const tools = (name: string): number => count('"type":"tool.start"', `"name":"${name}"`);
+  const joined = lines.filter(
+    (json) => json.includes('"type":"message.created"') && /"mail":\[\{[^\]]*\},\{/u.test(json),
+  ).length;
+  return [
+    `Teams: ${teams.length} of ${sizes.join(', ')} members, up to depth ${deepest}; mail: ${rows.length} rows (${kinds.join(', ')}; ${states.join(', ')}), ` +
+      `${of((row) => row.coveredBy !== undefined)} covered by a recovery, ${joined} turns were given several, ${count('"type":"mail.again"')} sent again, ${count('"type":"mail.accepted"', '"waits":true')} waited`,
+    `Of agents: ${(['spawn', 'mail', 'resend', 'cascade'] as const).map((what) => `${what} ${done(what)}`).join(', ')} by clients, ${agentActs.filter(({ refusal }) => refusal !== null).length} that had to be refused; ` +
+      `tools: ${['spawn_agent', 'send_message', 'check_inbox', 'list_team'].map((name) => `${name} ${tools(name)}`).join(', ')}`,
   ].join('\n');
 }
 

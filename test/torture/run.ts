@@ -1,5 +1,5 @@
 /**
- * `npm run torture -- --seed S --minutes M [--conversations 5] [--tables 3] [--triggers 4] [--pause-ms 2400]`
+ * `npm run torture -- --seed S --minutes M [--conversations 5] [--tables 3] [--triggers 4] [--agents 2] [--pause-ms 2400]`
  *
  * Exit code 0: nothing was violated. 1: something was, or the run could not be made. 130: ended by hand.
  */
@@ -14,21 +14,22 @@ const { values } = parseArgs({
     conversations: { type: 'string', default: '5' },
     tables: { type: 'string', default: '3' },
     triggers: { type: 'string', default: '4' },
+    agents: { type: 'string', default: '2' },
     'pause-ms': { type: 'string', default: '2400' },
   },
 });
 const seed = values.seed ?? String(Math.floor(Math.random() * 1e9));
 const numbers = [values.minutes, values['pause-ms']].map(Number);
 const [minutes = 0, pauseMs = 0] = numbers;
-const places = [values.conversations, values.tables, values.triggers].map(Number);
-const [conversations = 0, tables = 0, triggers = 0] = places;
+const places = [values.conversations, values.tables, values.triggers, values.agents].map(Number);
+const [conversations = 0, tables = 0, triggers = 0, agents = 0] = places;
 if (
   numbers.some((number) => !(number > 0)) ||
   places.some((number) => !Number.isInteger(number) || number < 0) ||
-  conversations + tables + triggers === 0
+  conversations + tables + triggers + agents === 0
 ) {
   process.stderr.write(
-    'torture: --minutes and --pause-ms are numbers above 0; --conversations, --tables and --triggers are how many, and not all 0\n',
+    'torture: --minutes and --pause-ms are numbers above 0; --conversations, --tables, --triggers and --agents are how many, and not all 0\n',
   );
   process.exit(1);
 }
@@ -47,6 +48,7 @@ try {
     conversations,
     tables,
     triggers,
+    agents,
     pauseMs: { least: pauseMs / 4, most: pauseMs },
     environment: process.env,
     say: (line) => process.stdout.write(`${line}\n`),

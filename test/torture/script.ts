@@ -5,7 +5,10 @@
 import type { Random } from './random.ts';
 
 export type Expectation = {
-  /** All assistant text, in order. A `retry` takes back what it streams again, so it adds nothing. */
+  /**
+   * All assistant text, in order, with a {@link GAP} for what a tool of the team answers. A `retry` takes back what it streams again,
+   * so it adds nothing.
+   */
   text: string;
   reasoning: string;
   /** Names of the tools, in order. */
@@ -16,6 +19,25 @@ export type Expectation = {
   ignoresCancel: boolean;
   asks: boolean;
 };
+
+/** Stands for text that depends on what others do. In no text of a script. */
+export const GAP = '\u{f0000}';
+
+/** Whether a text is what a script must lead to; not `whole`: or a beginning of it. */
+export function fitsText(got: string, wanted: string, whole: boolean): boolean {
+  const [first = '', ...rest] = wanted.split(GAP);
+  const last = rest.pop();
+  if (last === undefined) return whole ? got === first : first.startsWith(got);
+  if (!got.startsWith(first)) return !whole && first.startsWith(got);
+  let end = first.length;
+  for (const piece of rest) {
+    const found = got.indexOf(piece, end);
+    // It ends within the gap, or within the piece after it.
+    if (found === -1) return !whole;
+    end = found + piece.length;
+  }
+  return !whole || got.slice(end).endsWith(last);
+}
 
 /** Throws for a step that it does not know: a program may only use what can be checked. */
 export function expectationOf(content: string): Expectation {
@@ -63,6 +85,15 @@ export function expectationOf(content: string): Expectation {
       case 'exit':
         return { ...expected, end: 'exits' };
       case '':
+      case 'spawn':
+      case 'tell':
+        expected.tools.push(step === 'spawn' ? 'spawn_agent' : 'send_message');
+        break;
+      case 'inbox':
+      case 'team':
+        expected.tools.push(step === 'inbox' ? 'check_inbox' : 'list_team');
+        expected.text += GAP;
+        break;
       case 'retry':
       case 'garbage':
       case 'child':

@@ -8,7 +8,7 @@ import { violationText } from './report.ts';
 import { torture } from './torture.ts';
 
 test(
-  'A1-A3 L1-L5 F1-F2 S1-S2 T1 H1 D1-D2 C1-C2 P1-P3 W1-W2 R1 Q1-Q2 hold after half a minute of random faults',
+  'A1-A3 L1-L5 F1-F2 S1-S2 T1 H1 D1-D2 M1-M2 T2 C1-C2 P1-P3 W1-W2 R1 Q1-Q2 hold after half a minute of random faults',
   { timeout: 480_000 },
   async ({ signal }) => {
     const said: string[] = [];
@@ -18,6 +18,7 @@ test(
       conversations: 2,
       tables: 2,
       triggers: 3,
+      agents: 1,
       pauseMs: { least: 400, most: 1_600 },
       environment: process.env,
       say: (line) => said.push(line),
@@ -41,6 +42,8 @@ test(
       'T1',
       'D1',
       'D2',
+      'M1',
+      'T2',
       'R1',
     ] as const)
       expect(verdict.checked.get(invariant)).toBeGreaterThan(0);

@@ -7,6 +7,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -42,6 +43,21 @@ export const TRIGGER_GRACE_MS = 3_000;
 /** Others share the disk: one whose own ballast goes may make room. */
 const LOOK_AT_DISK_MS = 20;
 
+/** Below those that an operating system gives to whoever asks for any: nobody takes one of these while it is not listened on. */
+const PORTS = { from: 20_000, to: 31_999 };
+
+/** A port that is free, for a gateway that is to be found where it was: agents' tools know where it was when they began. */
+export async function choosePort(): Promise<number> {
+  for (;;) {
+    const port = PORTS.from + Math.floor(Math.random() * (PORTS.to - PORTS.from + 1));
+    const server = createServer();
+    const { promise, resolve } = Promise.withResolvers<boolean>();
+    server.once('error', () => resolve(false));
+    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
+    if (await promise) return port;
+  }
+}
+
 export class Stack {
   readonly home: string;
   readonly workspace: string;
@@ -58,6 +74,7 @@ export class Stack {
 
   constructor(parts: {
     folder: string;
+    port: number;
     environment: Readonly<Record<string, string | undefined>>;
   }) {
     this.home = join(parts.folder, 'home');
@@ -75,7 +92,7 @@ export class Stack {
     this.#environment = {
       ...Object.fromEntries(inherited),
       HOLDFAST_HOME: this.home,
-      HOLDFAST_PORT: '0',
+      HOLDFAST_PORT: String(parts.port),
       HOLDFAST_TEMPORAL_PORT: '0',
       HOLDFAST_TEMPORAL_UI_PORT: 'off',
       HOLDFAST_WORKSPACE_ROOTS: this.workspace,

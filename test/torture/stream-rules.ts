@@ -60,6 +60,7 @@ export function checkClient(
         break;
       case 'snapshot':
       case 'table':
+      case 'team':
         cursor = entry.view.lastSeq;
         break;
       case 'caught-up': {

@@ -17,19 +17,37 @@ import {
   conversationWorkflowId,
   tableStream,
   tableWorkflowId,
+  teamStream,
   triggerStream,
 } from '../../src/contracts/ids.ts';
 import { TRIGGER_LATE_MS, TRIGGER_LATEST_MS } from '../../src/contracts/limits.ts';
 import { findTemporalBinary } from '../support/temporal-server.ts';
 import { Actor, isSettled, type Recorder } from './actor.ts';
-import { gatherConversation, gatherHistories, gatherTable, gatherTrigger } from './audit.ts';
+import { AgentActor } from './agent-actor.ts';
+import {
+  agentsIn,
+  gatherConversation,
+  gatherHistories,
+  gatherTable,
+  gatherTeam,
+  gatherTrigger,
+} from './audit.ts';
 import { check } from './checker.ts';
 import { HttpClient, Texts } from './client.ts';
 import type { Verdict } from './court.ts';
-import type { Evidence, Fault, FaultKind, RoleUse } from './evidence.ts';
+import {
+  AGENT_PHASES,
+  type Evidence,
+  type Fault,
+  type FaultKind,
+  type Phase,
+  type RoleUse,
+  TRIGGER_PHASES,
+} from './evidence.ts';
 import { Injector, pause } from './faults.ts';
 import { Random } from './random.ts';
 import {
+  agentCounts,
   faultCounts,
   faultTable,
   invariantCounts,
@@ -39,9 +57,9 @@ import {
   violationText,
 } from './report.ts';
 import { SpoolKeeper } from './spools.ts';
-import { SESSION_IDLE_MS, SILENCE, Stack, TRIGGER_GRACE_MS } from './stack.ts';
+import { choosePort, SESSION_IDLE_MS, SILENCE, Stack, TRIGGER_GRACE_MS } from './stack.ts';
 import { TriggerActor } from './trigger-actor.ts';
-import { isHeld, type Live, type LiveTrigger, Watcher } from './watcher.ts';
+import { isHeld, type Live, type LiveTrigger, openMail, Watcher } from './watcher.ts';
 
 export type TortureOptions = {
   seed: string;
@@ -52,6 +70,8 @@ export type TortureOptions = {
   tables: number;
   /** Triggers at once. */
   triggers: number;
+  /** Teams of agents at once. */
+  agents: number;
   /** Between two faults. */
   pauseMs: { least: number; most: number };
   environment: Readonly<Record<string, string | undefined>>;
@@ -88,10 +108,11 @@ const SPOOLS_LEFT = 20 + 24;
 export async function torture(options: TortureOptions): Promise<TortureResult> {
   const { seed, minutes, say, signal } = options;
   say(
-    `torture: seed ${seed}, ${minutes} minutes, ${options.conversations} conversations alone, ${options.tables} tables and ${options.triggers} triggers at once`,
+    `torture: seed ${seed}, ${minutes} minutes, ${options.conversations} conversations alone, ${options.tables} tables, ${options.triggers} triggers and ${options.agents} teams at once`,
   );
   const folder = mkdtempSync(join(tmpdir(), 'holdfast-torture-'));
-  const stack = new Stack({ folder, environment: options.environment });
+  const port = await choosePort();
+  const stack = new Stack({ folder, port, environment: options.environment });
   const ours = new Set<string>();
   const isOurs = (turnId: string): boolean => ours.has(turnId);
   // Also when the process is ended without being asked.
@@ -130,6 +151,7 @@ class Run {
     clients: [],
     triggerActs: [],
     readings: [],
+    agentActs: [],
   };
 
   constructor(parts: { options: TortureOptions; folder: string; stack: Stack; ours: Set<string> }) {
@@ -140,7 +162,8 @@ class Run {
   }
 
   async run(): Promise<Omit<TortureResult, 'folder'>> {
-    const { seed, conversations, tables, triggers, minutes, pauseMs, say, signal } = this.#options;
+    const { seed, conversations, tables, triggers, agents, minutes } = this.#options;
+    const { pauseMs, say, signal } = this.#options;
     const stack = this.#stack;
     stack.start();
     await orAborted(stack.ready(), signal);
@@ -177,12 +200,29 @@ class Run {
         recorder: this.#recorder,
         finished: finished.signal,
       });
-    const actors: (Actor | TriggerActor)[] = [
+    const newAgentActor = (index: number): AgentActor =>
+      new AgentActor({
+        name: `a${index + 1}`,
+        random: random.fork(`agents ${index}`),
+        watcher,
+        address: () => stack.address(),
+        texts: this.#texts,
+        recorder: this.#recorder,
+        finished: finished.signal,
+      });
+    const actors: (Actor | TriggerActor | AgentActor)[] = [
       ...Array.from({ length: conversations }, (_, index) => newActor('alone', index)),
       ...Array.from({ length: tables }, (_, index) => newActor('table', index)),
       ...Array.from({ length: triggers }, (_, index) => newTriggerActor(index)),
+      ...Array.from({ length: agents }, (_, index) => newAgentActor(index)),
     ];
-    const injector = new Injector({ stack, watcher, random: random.fork('faults'), pauseMs });
+    const without: readonly Phase[] = [
+      ...(tables === 0 ? (['waiting-for-slot', 'giving-way'] as const) : []),
+      ...(triggers === 0 ? TRIGGER_PHASES : []),
+      ...(agents === 0 ? AGENT_PHASES : []),
+    ];
+    const faults = random.fork('faults');
+    const injector = new Injector({ stack, watcher, random: faults, pauseMs, without });
     const measuring = setInterval(() => this.#measure(), MEASURE_EVERY_MS);
     const reporting = setInterval(
       () => say(liveLine(watcher, injector.faults, this.#recorder)),
@@ -246,7 +286,7 @@ class Run {
     void programs.then(() => (answered = true));
     const isQuiet = (): boolean =>
       answered &&
-      watcher.all().every((live) => isSettled(live) || live.lastSeq === 0) &&
+      watcher.all().every((live) => isOver(live) || live.lastSeq === 0) &&
       watcher.triggers().every((trigger) => isAtRest(trigger));
     // What was accepted last may not have begun: it has settled when it stays so.
     let quietSinceMs: number | null = null;
@@ -268,7 +308,7 @@ class Run {
   async #stuckDump(watcher: Watcher): Promise<string[]> {
     const stack = this.#stack;
     const state = stack.state();
-    const stuck = watcher.all().filter((live) => !isSettled(live));
+    const stuck = watcher.all().filter((live) => live.lastSeq > 0 && !isOver(live));
     const restless = watcher.triggers().filter((trigger) => !isAtRest(trigger));
     const lines = [
       `STUCK: ${stuck.length} conversations, ${restless.length} triggers`,
@@ -297,7 +337,10 @@ class Run {
       lines.push(
         `conversation ${conversationId}: ${live.state}, seq ${lastSeq}, last event ${Date.now() - lastEventMs} ms ago, ` +
           `turn ${turn?.key ?? 'none'}${ending ? ' (ended, not settled)' : ''}, queue ${queue.length}${isHeld(live) ? ' held' : ''}, approvals ${approvals.size}` +
-          (live.table === null ? '' : `, active in its table: ${live.table.activeConversationId}`),
+          (live.table === null ? '' : `, active in its table: ${live.table.activeConversationId}`) +
+          openMail(live)
+            .map(({ messageId, kind, state: is }) => `, mail ${messageId} (${kind}) ${is}`)
+            .join(''),
       );
       const workflowId = conversationWorkflowId(conversationId);
       lines.push(
@@ -335,6 +378,9 @@ class Run {
     await watcher.catchUp();
     keeper.close();
     const http = new HttpClient(() => stack.address());
+    // One that no team knows of would be half-made.
+    for (const conversationId of agentsIn(stack.database)) watcher.follow(conversationId, null);
+    await watcher.catchUp();
     const conversations = [];
     for (const { conversationId, lastSeq } of watcher.all()) {
       if (lastSeq === 0) continue;
@@ -354,6 +400,15 @@ class Run {
       if (lastSeq === 0) continue;
       signal.throwIfAborted();
       triggers.push(await gatherTrigger({ triggerId, watcher, http, database: stack.database }));
+    }
+    const teams = [];
+    for (const { rootId, lastSeq, members } of watcher.teams()) {
+      if (lastSeq === 0) continue;
+      signal.throwIfAborted();
+      const there = [...members].filter((id) => watcher.live(id).lastSeq > 0);
+      teams.push(
+        await gatherTeam({ rootId, members: there, watcher, http, database: stack.database }),
+      );
     }
     const state = stack.state();
     if (state === null)
@@ -380,6 +435,7 @@ class Run {
       conversations,
       tables,
       triggers,
+      teams,
       ...this.#recorder,
       spools: keeper.turns(),
       lastWrites: keeper.lastWrites(),
@@ -452,6 +508,7 @@ class Run {
     say(metCounts(evidence));
     say(tableCounts(evidence));
     say(triggerCounts(evidence));
+    say(agentCounts(evidence));
     say(invariantCounts(verdict));
     say('');
     if (verdict.violations.length > 0) say(violationText(verdict));
@@ -463,7 +520,7 @@ class Run {
   }
 
   #keepEvidence(evidence: Evidence, verdict: Verdict): void {
-    const { conversations, tables, triggers, clients, ...rest } = evidence;
+    const { conversations, tables, triggers, teams, clients, ...rest } = evidence;
     const told = new Set(
       verdict.violations.flatMap(({ conversationId, tableId, triggerId }) => [
         ...(conversationId === undefined ? [] : [conversationStream(conversationId)]),
@@ -473,6 +530,16 @@ class Run {
     );
     const write = (name: string, value: unknown): void =>
       writeFileSync(join(this.#folder, name), JSON.stringify(value, null, 1));
+    // Of a team everything that is in it, too.
+    const toldTeams = teams.filter(
+      ({ rootId, view }) =>
+        told.has(conversationStream(rootId)) ||
+        view.agents.some(({ conversationId }) => told.has(conversationStream(conversationId))),
+    );
+    for (const { rootId, view } of toldTeams)
+      for (const id of [rootId, ...view.agents.map(({ conversationId }) => conversationId)])
+        told.add(conversationStream(id)).add(teamStream(rootId));
+    write('teams.json', toldTeams);
     write('violations.json', verdict.violations);
     write('evidence.json', rest);
     write(
@@ -497,6 +564,7 @@ class Run {
       ...tables
         .filter(({ tableId }) => told.has(tableStream(tableId)))
         .map(({ tableId, log, places }) => ({ name: `table-${tableId}`, log, places })),
+      ...toldTeams.map(({ rootId, log, places }) => ({ name: `team-${rootId}`, log, places })),
       ...toldTriggers.map(({ triggerId, log, places }) => ({
         name: `trigger-${triggerId}`,
         log,
@@ -530,6 +598,11 @@ async function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   }
 }
 
+/** Nothing runs or waits, in its mailbox neither. */
+function isOver(live: Live): boolean {
+  return isSettled(live) && openMail(live).length === 0;
+}
+
 /** Nothing that it was decided to run is still to be sent. */
 function isAtRest({ sending }: LiveTrigger): boolean {
   return sending.size === 0;
@@ -539,6 +612,8 @@ function liveLine(watcher: Watcher, faults: readonly Fault[], recorder: Recorder
   const all: readonly Live[] = watcher.all();
   const triggers = watcher.triggers();
   const rows = triggers.reduce((sum, trigger) => sum + trigger.rows, 0);
+  const agents = all.filter(({ link, lastSeq }) => link !== null && lastSeq > 0).length;
+  const mail = all.reduce((sum, live) => sum + live.mail.rows.size, 0);
   const running = all.filter(({ turn }) => turn !== null).length;
   const events = all.reduce((sum, { lastSeq }) => sum + lastSeq, 0);
   const turns = all.reduce((sum, { contents }) => sum + contents.size, 0);
@@ -546,7 +621,7 @@ function liveLine(watcher: Watcher, faults: readonly Fault[], recorder: Recorder
   const count = (kind: FaultKind): number => faults.filter(({ fault }) => fault === kind).length;
   return (
     `${new Date().toISOString().slice(11, 19)} ${all.length} conversations (${running} running), ${turns} turns, ` +
-    `${events} events, ${recorder.commands.length} requests, ${triggers.length} triggers with ${rows} rows, ${count('kill')} kills, ${count('stop')} stops, ${count('fill')} fills` +
+    `${events} events, ${recorder.commands.length} requests, ${triggers.length} triggers with ${rows} rows, ${agents} agents with ${mail} rows of mail, ${count('kill')} kills, ${count('stop')} stops, ${count('fill')} fills` +
     (last === undefined ? '' : `, last: ${last.fault} ${last.role} while ${last.state}`)
   );
 }

@@ -1,19 +1,27 @@
 /**
- * Follows the log of every conversation, table and trigger in the store itself, whatever dies: the record that clients are
- * measured against, and the eyes of the fault injector. Conversations that triggers make it learns of by their rows.
+ * Follows the log of every conversation, table, trigger and team in the store itself, whatever dies: the record that clients are
+ * measured against, and the eyes of the fault injector. Conversations that triggers make it learns of by their rows, agents by
+ * their team's stream.
  */
-import type { Event, QueueItemValue, TriggerDefinitionValue } from '../../src/contracts/events.ts';
+import type {
+  AgentLinkValue,
+  Event,
+  QueueItemValue,
+  TriggerDefinitionValue,
+} from '../../src/contracts/events.ts';
 import {
   attemptKey,
   conversationStream,
   tableStream,
+  teamStream,
   triggerStream,
 } from '../../src/contracts/ids.ts';
 import { openStore } from '../../src/store/open.ts';
 import type { Store } from '../../src/store/port.ts';
 import type { Texts } from './client.ts';
 import { judgedNextDue } from './due-judge.ts';
-import type { ConversationPhase, LogEntry, TriggerPhase } from './evidence.ts';
+import type { AgentPhase, ConversationPhase, LogEntry, TriggerPhase } from './evidence.ts';
+import { MailboxReader, type Row } from './team-log.ts';
 
 export type LiveTurn = {
   turnId: string;
@@ -38,6 +46,17 @@ export type LiveTrigger = {
   /** What was decided to run, and its conversation has said nothing of: requestId → conversation. */
   sending: Map<string, string>;
   rows: number;
+};
+
+/** A team as its members' logs so far show it. */
+export type LiveTeam = {
+  rootId: string;
+  lastSeq: number;
+  /** ConversationIds, the root's too, in the order in which they were told of. */
+  members: Set<string>;
+  /** When a boot has interrupted something last, and when the root was told so: logs are read one after the other. */
+  interruptedAt: string;
+  toldAt: string;
 };
 
 /** A conversation as its log so far shows it. */
@@ -65,6 +84,12 @@ export type Live = {
   contents: Map<string, string>;
   /** The newest ended turn and how it ended. */
   lastEnd: { turnId: string; type: string } | null;
+  /** What it is in its team; null: it was made by nobody. */
+  link: AgentLinkValue | null;
+  mail: MailboxReader;
+  team: LiveTeam | null;
+  /** An agent that a client has asked for. */
+  isAwaited: boolean;
 };
 
 const PAGE = 500;
@@ -81,6 +106,7 @@ export class Watcher {
   readonly #live = new Map<string, Live>();
   readonly #tables = new Map<string, LiveTable>();
   readonly #triggers = new Map<string, LiveTrigger>();
+  readonly #teams = new Map<string, LiveTeam>();
   /** Requests that have a receipt. */
   readonly #answered = new Set<string>();
   readonly #triggerListeners = new Set<() => void>();
@@ -119,6 +145,7 @@ export class Watcher {
     this.#live.set(conversationId, live);
     this.#followStream(conversationStream(conversationId), (event) => {
       see(live, event);
+      seeInTeam(live, event);
       if (RECEIPTS.includes(event.type)) this.#answer(event.requestId ?? '');
       for (const listener of this.#listeners) listener(live);
     });
@@ -181,6 +208,38 @@ export class Watcher {
     }
   }
 
+  /** The team of this conversation, of which it is the root: from the moment of its first child. */
+  followTeam(rootId: string): void {
+    if (this.#teams.has(rootId)) return;
+    const team: LiveTeam = {
+      rootId,
+      lastSeq: 0,
+      members: new Set([rootId]),
+      interruptedAt: '',
+      toldAt: '',
+    };
+    this.#teams.set(rootId, team);
+    this.live(rootId).team = team;
+    this.#followStream(teamStream(rootId), (event) => {
+      team.lastSeq = event.seq;
+      if (event.type === 'agent.changed') this.#join(team, event.payload.agent.conversationId);
+    });
+  }
+
+  /** Somebody has asked for this agent. */
+  await(conversationId: string, rootId: string): void {
+    this.followTeam(rootId);
+    const team = this.#teams.get(rootId);
+    if (team !== undefined) this.#join(team, conversationId);
+    this.live(conversationId).isAwaited = true;
+  }
+
+  #join(team: LiveTeam, conversationId: string): void {
+    this.follow(conversationId, null);
+    this.live(conversationId).team = team;
+    team.members.add(conversationId);
+  }
+
   followTable(tableId: string): void {
     if (this.#tables.has(tableId)) return;
     const table: LiveTable = { tableId, lastSeq: 0, activeConversationId: null };
@@ -210,6 +269,10 @@ export class Watcher {
 
   tables(): LiveTable[] {
     return [...this.#tables.values()];
+  }
+
+  teams(): LiveTeam[] {
+    return [...this.#teams.values()];
   }
 
   triggers(): LiveTrigger[] {
@@ -327,8 +390,34 @@ export function isHeld({ queue }: Live): boolean {
   return queue.some(({ held }) => held === true);
 }
 
+/** Rows of its mailbox that are not over. */
+export function openMail({ mail }: Live): Row[] {
+  return [...mail.rows.values()].filter(
+    ({ state }) => state === 'accepted' || state === 'delivered',
+  );
+}
+
 /** Every state that this conversation is in now. */
-export function phasesOf(live: Live): ConversationPhase[] {
+export function phasesOf(live: Live): (ConversationPhase | AgentPhase)[] {
+  return [...ownPhasesOf(live), ...agentPhasesOf(live)];
+}
+
+function agentPhasesOf(live: Live): AgentPhase[] {
+  const { team, lastSeq } = live;
+  if (team === null) return [];
+  if (lastSeq === 0) return live.isAwaited ? ['spawning'] : [];
+  const phases: AgentPhase[] = [];
+  const open = openMail(live);
+  if (open.some(({ kind }) => kind === 'task')) phases.push('spawning');
+  const untaken = open.filter(({ state, waits }) => state === 'accepted' && !waits);
+  if (untaken.some(({ kind }) => kind === 'message')) phases.push('mail-accepted');
+  if (untaken.some(({ kind }) => kind === 'result' || kind === 'error')) phases.push('child-ended');
+  const isOwed = team.interruptedAt > team.toldAt;
+  if (isOwed && team.rootId === live.conversationId) phases.push('recovery-owed');
+  return phases;
+}
+
+function ownPhasesOf(live: Live): ConversationPhase[] {
   const { table, turn, queue } = live;
   if (live.ending) return ['ending'];
   const waits: ConversationPhase[] = isHeld(live) ? ['held'] : [];
@@ -344,6 +433,18 @@ export function phasesOf(live: Live): ConversationPhase[] {
   else if (live.openTools.size > 0) phases.push('tool-running');
   else phases.push(live.sawOutput ? 'streaming' : 'starting');
   return phases;
+}
+
+function seeInTeam({ team, conversationId }: Live, event: Event): void {
+  if (team === null || team.lastSeq === 0) return;
+  if (event.type === 'chat.interrupted' && event.payload.boot !== undefined) {
+    if (event.at > team.interruptedAt) team.interruptedAt = event.at;
+  } else if (
+    event.type === 'mail.accepted' &&
+    event.payload.kind === 'recovery' &&
+    conversationId === team.rootId
+  )
+    team.toldAt = event.at;
 }
 
 function newLive(conversationId: string, table: LiveTable | null): Live {
@@ -365,13 +466,22 @@ function newLive(conversationId: string, table: LiveTable | null): Live {
     rows: [],
     contents: new Map(),
     lastEnd: null,
+    link: null,
+    mail: new MailboxReader(),
+    team: null,
+    isAwaited: false,
   };
 }
 
 function see(live: Live, event: Event): void {
   live.lastSeq = event.seq;
   live.lastEventMs = Date.now();
+  live.mail.see(event, 0);
   switch (event.type) {
+    case 'conversation.created':
+      live.link = event.payload.agent ?? null;
+      live.title = event.payload.title;
+      return;
     case 'conversation.updated':
       live.title = event.payload.title ?? live.title;
       live.archived = event.payload.archived ?? live.archived;

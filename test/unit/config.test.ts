@@ -66,6 +66,8 @@ describe('defaults', () => {
     expect(config.turns.workspaceRoots).toEqual([home]);
     expect(config.turns).toMatchObject({ cancelGraceMs: 2_000, termGraceMs: 3_000 });
     expect(config.paths.token).toBe(join(config.home, 'token'));
+    expect(config.paths.agentKey).toBe(join(config.home, 'agent-key'));
+    expect(config.agents).toEqual({ budgetUsd: null, recoveryPrompt: null });
   });
 
   test.each([
@@ -151,6 +153,13 @@ describe('bad values', () => {
     ['HOLDFAST_QUIET_AFTER_MS', '5,thinking/claude=5', '<provider>/<phase>'],
     ['HOLDFAST_QUIET_AFTER_MS', '5,claude/nothing=5', '<provider>/<phase>'],
     ['HOLDFAST_QUIET_AFTER_MS', '5,', '<phase>=<ms>'],
+    ['HOLDFAST_AGENT_BUDGET_USD', '-1', 'US dollars'],
+    ['HOLDFAST_AGENT_BUDGET_USD', '1,50', 'US dollars'],
+    ['HOLDFAST_AGENT_BUDGET_USD', '$5', 'US dollars'],
+    ['HOLDFAST_AGENT_BUDGET_USD', '1e3', 'US dollars'],
+    ['HOLDFAST_AGENT_BUDGET_USD', '1000001', 'at most 1000000'],
+    ['HOLDFAST_RECOVERY_PROMPT', 'on', 'off, or an absolute path'],
+    ['HOLDFAST_RECOVERY_PROMPT', 'prompt.md', 'off, or an absolute path'],
     ['TEMPORAL_ADDRESS', 'https://x:7233', 'host:port'],
     ['TEMPORAL_ADDRESS', 'localhost', 'host:port'],
   ])('%s=%j: says the name, the value and what is expected', (name, value, expected) => {
@@ -191,6 +200,20 @@ describe('bad values', () => {
       }),
     );
   });
+});
+
+test.each([
+  ['0', 0],
+  ['25', 25],
+  ['2.50', 2.5],
+  ['0.001', 0.001],
+  ['1000000', 1_000_000],
+])('a budget of %s dollars', (text, usd) => {
+  expect(load({ HOLDFAST_AGENT_BUDGET_USD: text }).agents.budgetUsd).toBe(usd);
+});
+
+test.each(['off', '/etc/holdfast/recovery.md'])('a recovery prompt %s', (text) => {
+  expect(load({ HOLDFAST_RECOVERY_PROMPT: text }).agents.recoveryPrompt).toBe(text);
 });
 
 describe('HOLDFAST_HOST', () => {

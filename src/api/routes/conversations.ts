@@ -150,7 +150,7 @@ export const conversationRoutes: FastifyPluginCallback<ConversationRoutes> = (
       config: {
         document: {
           summary:
-            'Cancel the running turn; with holdQueue what waits stays in the queue. With wait=end the answer comes when it has ended.',
+            'Cancel the running turn; with holdQueue what waits stays in the queue; with cascade in every agent below it too. With wait=end the answer comes when it has ended.',
           errors: ['not_found', 'turn_mismatch', 'rate_limited', 'temporal_unavailable'],
         },
       },
@@ -162,6 +162,7 @@ export const conversationRoutes: FastifyPluginCallback<ConversationRoutes> = (
         conversationId,
         turnId: request.body.turnId ?? null,
         holdQueue: request.body.holdQueue,
+        cascade: request.body.cascade,
       });
       if (cancelled === null) return { turnId: null };
       const { turnId } = cancelled;

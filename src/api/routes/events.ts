@@ -1,12 +1,13 @@
-/** The logs of conversations and tables, as JSON pages or as Server-Sent Events. Source: protocol.md section 2. */
+/** The logs of conversations, tables and teams, as JSON pages or as Server-Sent Events. Source: protocol.md section 2. */
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import type { FastifyPluginCallback, FastifyReply, FastifyRequest } from 'fastify';
 
 import { HoldfastError } from '../../contracts/errors.ts';
 import { EventsAnswer, EventsQuery } from '../../contracts/http.ts';
-import { conversationStream, tableStream } from '../../contracts/ids.ts';
+import { conversationStream, tableStream, teamStream } from '../../contracts/ids.ts';
 import { LIST_LIMIT } from '../../contracts/limits.ts';
 import type { Store } from '../../store/port.ts';
+import type { Agents } from '../agents.ts';
 import type { Connections } from '../connections.ts';
 import type { Conversations } from '../conversations.ts';
 import type { RouteDocument } from '../documents.ts';
@@ -20,6 +21,7 @@ import { TableParams } from './tables.ts';
 export type EventRoutes = {
   conversations: Conversations;
   tables: Tables;
+  agents: Agents;
   connections: Connections;
   store: Store;
   feed: Feed;
@@ -30,7 +32,7 @@ const EVENT_STREAM = 'text/event-stream';
 
 export const eventRoutes: FastifyPluginCallback<EventRoutes> = (
   instance,
-  { conversations, tables, connections, store, feed, socketHighWaterBytes },
+  { conversations, tables, agents, connections, store, feed, socketHighWaterBytes },
   done,
 ) => {
   const app = instance.withTypeProvider<TypeBoxTypeProvider>();
@@ -128,6 +130,18 @@ export const eventRoutes: FastifyPluginCallback<EventRoutes> = (
       const { tableId } = request.params;
       await tables.facts(tableId);
       return answer(tableStream(tableId), request.query, request, reply);
+    },
+  );
+
+  app.get(
+    '/v1/conversations/:conversationId/agents/events',
+    {
+      schema: { params: ConversationParams, ...schema },
+      config: { document: document("The team's log") },
+    },
+    async (request, reply) => {
+      const rootId = await agents.rootOf(request.params.conversationId);
+      return answer(teamStream(rootId), request.query, request, reply);
     },
   );
 

@@ -4,6 +4,7 @@ import { constants } from 'node:fs';
 import { access, stat } from 'node:fs/promises';
 import { delimiter, isAbsolute, join } from 'node:path';
 
+import { MCP_SERVER, MCP_TOOLS } from '../../contracts/names.ts';
 import type { Provider, ProviderLookup } from '../../contracts/provider-events.ts';
 import { allowedEnvironment } from '../process/environment.ts';
 import { ClaudeDriver } from './driver.ts';
@@ -68,6 +69,9 @@ const ENVIRONMENT_NAMES = [
   'VERTEX_*',
 ];
 
+/** The team's tools, as Claude Code calls those of an MCP server. Nobody is asked before they are used: what they do stays in the team. */
+const TEAM_TOOLS = MCP_TOOLS.map((tool) => `mcp__${MCP_SERVER}__${tool}`).join(',');
+
 /** `versionTimeoutMs`: how long the program may take to name its version. */
 export function createClaudeProvider({
   versionTimeoutMs = VERSION_TIMEOUT_MS,
@@ -93,7 +97,7 @@ export function createClaudeProvider({
         };
       return await versions.lookup({ ...found, environment });
     },
-    command: (program, { model, resumeSessionId, newSessionId }) => ({
+    command: (program, { model, resumeSessionId, newSessionId, mcpConfigPath }) => ({
       program,
       args: [
         ...ARGUMENTS,
@@ -102,6 +106,10 @@ export function createClaudeProvider({
           : ['--resume', resumeSessionId]),
         // one word, so that no model's name can be read as another option
         ...(model === null ? [] : [`--model=${model}`]),
+        // both take several values: as one word each, so that nothing after them is taken for one
+        ...(mcpConfigPath === undefined
+          ? []
+          : [`--mcp-config=${mcpConfigPath}`, `--allowedTools=${TEAM_TOOLS}`]),
       ],
       // nothing replaces the program under a running session
       environment: { DISABLE_AUTOUPDATER: '1' },

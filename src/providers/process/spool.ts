@@ -8,6 +8,7 @@
  *       in.jsonl    every call made to the driver with the frames it gave, recorded before they are written
  *       out.jsonl   the provider's stdout, appended      err.log  its stderr (a bounded tail is kept)
  *       pid         the provider's pid, written by itself just before it becomes the program
+ *       mcp.json    the MCP server of the session, with its token (0600)
  *       state.json  the identity of that process and who had custody of it last
  *       exit        exit code, written by the wrapper
  *
@@ -56,6 +57,8 @@ export type SpoolSpec = {
   session: SessionSpec;
   /** The conversation's session generation that the process belongs to; absent (spools of before there were any): 0. */
   sessionGeneration?: number;
+  /** Where the session's MCP server was when it began; absent: it has none. */
+  mcpUrl?: string;
   program: string;
   args: string[];
   /** Names only: values may be secrets. */

@@ -1,7 +1,7 @@
 /**
  * The scripted provider: a real program that stands in for an agent CLI (protocol.md section 8).
  *
- *   node program.mjs [--session-id UUID | --resume UUID] [--model NAME]
+ *   node program.mjs [--session-id UUID | --resume UUID] [--model NAME] [--mcp-config FILE]
  *
  * It speaks NDJSON both ways; wire.ts has the shapes of both directions. Run by hand:
  *
@@ -15,12 +15,16 @@
  *  5 The end of stdin ends the process when the turns read so far have ended; it never ends a turn.
  *  6 Memory does not grow with what is streamed: whole texts are repeated only up to a size.
  *  7 A message for the running turn is taken once, after a word or a step, in the order of the frames; or never.
+ *  8 What a step tells another agent has an id that follows from the step: told again, since nobody knows whether it was heard, it
+ *    is one message.
  *
  * This is a .mjs file because its start is part of what is measured: on the machine it was written on, Node 24
  * writes its first line after 37 ms, and after 98 ms when it has to strip types. Builtin modules are taken by
- * `getBuiltinModule`, when needed, for the same reason: with `import` it is 6 ms more.
+ * `getBuiltinModule`, when needed, for the same reason: with `import` it is 6 ms more. The MCP client takes 250 ms and 30 MB, so it is
+ * loaded by the first step that calls a tool of Holdfast's.
  */
 
+/** @import { Client } from '@modelcontextprotocol/client' */
 /** @import { FrameToProgram, LineFromProgram } from './wire.ts' */
 
 const { readSync, writeSync } = process.getBuiltinModule('node:fs');
@@ -37,6 +41,13 @@ const LONGEST_TIMEOUT_MS = 2 ** 31 - 1;
 /** Steps without a pause look for a cancel after so many lines. */
 const LINES_BETWEEN_LOOKS = 128;
 const PLAIN_ANSWER_EVERY_MS = 8;
+/** A gateway that is being started again is back within a few seconds. */
+const TOOL_LIMIT_MS = 30_000;
+/** One try of a call; the gateway answers within its receipt wait (5 s), or says why not. */
+const TOOL_TRY_MS = 15_000;
+const TOOL_AGAIN_MS = 200;
+/** Begins what the engine has put before a message of another agent (domain/mail.ts). */
+const MAIL_HEADING = '[Holdfast mail] ';
 
 /** `size` deltas, one every so many ms, or as many as go @typedef {{ every: number | 'flood', size: number, at: (index: number) => string }} Stream */
 /** @typedef {{ id: string, kind: 'delta' | 'think', streams: { stream: Stream, sent: number }[], text: Repeated }} Block */
@@ -79,6 +90,7 @@ const sessionId =
   option('--session-id') ??
   process.getBuiltinModule('node:crypto').randomUUID();
 const model = option('--model');
+const mcpConfig = option('--mcp-config');
 const resumed = option('--resume') !== null;
 
 let ignoresCancel = false;
@@ -86,6 +98,9 @@ let stdinEnded = false;
 let turns = 0;
 let blocks = 0;
 let tools = 0;
+
+/** The connection to Holdfast's tools, once a step has used one. @type {Promise<Client> | null} */
+let team = null;
 
 let working = false;
 /** @type {Turn | null} */
@@ -321,6 +336,25 @@ class Turn {
     end('ok', output.whole ?? '');
   }
 
+  /**
+   * Calls a tool of Holdfast's and shows it as every tool call. Answers with its text; null when it was refused or not reached.
+   * @param {string} name @param {Record<string, unknown>} input @returns {Promise<string | null>}
+   */
+  async callTeam(name, input) {
+    this.look();
+    this.close();
+    tools += 1;
+    const toolCallId = `tool-${tools}`;
+    say({ type: 'tool.start', toolCallId, name, input });
+    const stopped = new AbortController();
+    this.wake = () => stopped.abort();
+    const { ok, text } = await callTool(name, input, stopped.signal);
+    this.wake = null;
+    say({ type: 'tool.end', toolCallId, status: ok ? 'ok' : 'error', output: text });
+    this.look();
+    return ok ? text : null;
+  }
+
   /** @param {{ toolCallId: string, title: string, input: unknown }} request @returns {Promise<Answer>} */
   async ask({ toolCallId, title, input }) {
     this.look();
@@ -379,20 +413,99 @@ async function runTurn({ id, prompt, history, cancelled }) {
   });
 }
 
+// --------------------------------------------------------------------------------------------- team
+
+/**
+ * One call, tried again for a while when the gateway cannot be reached. Does not throw.
+ * @param {string} name @param {Record<string, unknown>} input @param {AbortSignal} signal
+ * @returns {Promise<{ ok: boolean, text: string }>}
+ */
+async function callTool(name, input, signal) {
+  if (mcpConfig === null) return { ok: false, text: 'There is no --mcp-config: this is no agent.' };
+  const deadline = performance.now() + TOOL_LIMIT_MS;
+  for (;;) {
+    try {
+      team ??= connectTeam(mcpConfig);
+      const client = await team;
+      const timeout = Math.min(TOOL_TRY_MS, Math.max(1, deadline - performance.now()));
+      const result = await client.callTool({ name, arguments: input }, { signal, timeout });
+      const text = result.content.map((part) => (part.type === 'text' ? part.text : '')).join('');
+      return { ok: result.isError !== true, text };
+    } catch (error) {
+      team?.then((client) => client.close()).catch(() => {});
+      team = null;
+      const text = error instanceof Error ? error.message : String(error);
+      if (signal.aborted) return { ok: false, text: 'cancelled' };
+      if (!isPassing(error) || performance.now() > deadline) return { ok: false, text };
+      await new Promise((resolve) => setTimeout(resolve, TOOL_AGAIN_MS));
+    }
+  }
+}
+
+/** @param {string} file @returns {Promise<Client>} */
+async function connectTeam(file) {
+  const { url, headers } = readServer(file);
+  const { Client: McpClient, StreamableHTTPClientTransport } =
+    await import('@modelcontextprotocol/client');
+  const client = new McpClient({ name: 'scripted', version: '1' });
+  const transport = new StreamableHTTPClientTransport(url, { requestInit: { headers } });
+  await client.connect(transport, { timeout: TOOL_TRY_MS });
+  return client;
+}
+
+/** The server that --mcp-config names. @param {string} file */
+function readServer(file) {
+  const { readFileSync } = process.getBuiltinModule('node:fs');
+  /** @type {unknown} */
+  const config = JSON.parse(readFileSync(file, 'utf8'));
+  const server = fieldOf(fieldOf(config, 'mcpServers'), 'holdfast');
+  /** @type {Record<string, string>} */
+  const headers = {};
+  for (const [name, value] of Object.entries(fieldOf(server, 'headers') ?? {}))
+    headers[name] = String(value);
+  return { url: new URL(String(fieldOf(server, 'url'))), headers };
+}
+
+/** @param {unknown} value @param {string} name @returns {unknown} */
+function fieldOf(value, name) {
+  return typeof value === 'object' && value !== null ? Reflect.get(value, name) : undefined;
+}
+
+/** Whether nobody was reached, or nobody answered: not a refusal. @param {unknown} error */
+function isPassing(error) {
+  if (error instanceof Error && 'status' in error && typeof error.status === 'number')
+    return error.status >= 500;
+  // JSON-RPC's own error codes are numbers, the client's are words
+  return !(error instanceof Error && 'code' in error && typeof error.code === 'number');
+}
+
 // ------------------------------------------------------------------------------------------- script
 
 /**
- * The steps of a prompt. All of a script is read before any of it runs.
+ * The steps of a prompt. All of a script is read before any of it runs. A prompt may be the mail of several agents, each under a
+ * heading of its own: those that are scripts are run one after the other, and the others are there to be read by a model.
  * @param {string} prompt @returns {Step[]}
  */
 function parsePrompt(prompt) {
-  const lines = prompt.split(/\r?\n/);
-  if (lines[0]?.trim() !== '#script') return plainAnswer(prompt);
-  return lines.flatMap((text, index) => {
-    const step = text.trim();
-    if (step === '' || step.startsWith('#')) return [];
-    return [{ line: index + 1, run: parseStep(step, index + 1) }];
+  /** What stands before the first heading, then under each. @type {{ line: number, text: string }[][]} */
+  const parts = [[]];
+  prompt.split(/\r?\n/).forEach((text, index) => {
+    if (text.startsWith(MAIL_HEADING)) parts.push([]);
+    else parts.at(-1)?.push({ line: index + 1, text: text.trim() });
   });
+  const scripts = parts.filter(([first]) => first?.text === '#script');
+  // words of a person before any mail, or nothing but words
+  const isScript = scripts.length > 0 && (scripts[0] === parts[0] || isBlank(parts[0] ?? []));
+  if (!isScript) return plainAnswer(prompt);
+  return scripts.flat().flatMap(({ line, text }) => {
+    if (text === '' || text.startsWith('#')) return [];
+    return [{ line, run: parseStep(text, line) }];
+  });
+}
+
+/** @param {{ text: string }[]} lines */
+function isBlank(lines) {
+  return lines.every(({ text }) => text === '');
 }
 
 /** @param {string} prompt @returns {Step[]} */
@@ -562,6 +675,28 @@ function parseStep(step, line) {
       return () => {
         throw new TurnEnd('failed', 'provider_error', rest === '' ? 'failed' : rest);
       };
+    case 'spawn': {
+      const { agent, text } = parseTold(rest) ?? refuse('spawn takes a NAME and one JSON string');
+      return async (turn) => {
+        await turn.callTeam('spawn_agent', { name: agent, prompt: text, agent_id: agent });
+      };
+    }
+    case 'tell': {
+      const { agent, text } = parseTold(rest) ?? refuse('tell takes a NAME and one JSON string');
+      return async (turn) => {
+        const message = { to: agent, content: text, message_id: messageId(turn, line) };
+        await turn.callTeam('send_message', message);
+      };
+    }
+    case 'inbox':
+    case 'team': {
+      exactly(0);
+      const tool = name === 'inbox' ? 'check_inbox' : 'list_team';
+      return async (turn) => {
+        const answer = await turn.callTeam(tool, {});
+        if (answer !== null) await once(() => answer)(turn);
+      };
+    }
     case 'say':
       return parseFact(words) ?? refuse('say takes cwd, session, turns, history or env NAME');
     default:
@@ -603,6 +738,19 @@ async function leaveChild() {
     child.once('error', reject);
   });
   child.unref();
+}
+
+/** `NAME "text"`. @param {string} source */
+function parseTold(source) {
+  const [, agent = '', quoted = ''] = /^(\S+)\s+(.*)$/s.exec(source) ?? [];
+  const text = parseString(quoted);
+  return agent === '' || text === null ? null : { agent, text };
+}
+
+/** Invariant 8. A frame's id has characters and a length that an id of a message may not have. @param {Turn} turn @param {number} line */
+function messageId({ id }, line) {
+  const { createHash } = process.getBuiltinModule('node:crypto');
+  return `step-${createHash('sha256').update(`${id} ${line}`).digest('hex').slice(0, 32)}`;
 }
 
 /** @param {string} source */

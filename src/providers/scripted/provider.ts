@@ -7,7 +7,7 @@ import { ScriptedDriver } from './driver.ts';
 const PROGRAM = fileURLToPath(new URL('./program.mjs', import.meta.url));
 
 /** Counts changes of what program.mjs does, for `GET /v1/providers`. */
-const VERSION = '1.2.0';
+const VERSION = '1.3.0';
 
 export const scriptedProvider: Provider = {
   providerId: 'scripted',
@@ -26,7 +26,7 @@ export const scriptedProvider: Provider = {
     version: VERSION,
     problem: null,
   }),
-  command: (program, { model, resumeSessionId, newSessionId }) => ({
+  command: (program, { model, resumeSessionId, newSessionId, mcpConfigPath }) => ({
     program,
     args: [
       PROGRAM,
@@ -34,6 +34,7 @@ export const scriptedProvider: Provider = {
         ? ['--session-id', newSessionId]
         : ['--resume', resumeSessionId]),
       ...(model === null ? [] : ['--model', model]),
+      ...(mcpConfigPath === undefined ? [] : ['--mcp-config', mcpConfigPath]),
     ],
     environment: {},
   }),

@@ -25,34 +25,45 @@ export type Touched = {
   activityAt: string | null;
 };
 
+/** What others are told of what a list shows. */
+export type Told = {
+  /** Of its team; null: it stands alone. */
+  rootId: string | null;
+  /** For its table's stream; null: it is in none. */
+  listed: { tableId: string; event: NewEvent } | null;
+};
+
 /** Rows that count as messages. The condition of the index `messages_shown`, word for word, or it would not be used. */
 const SHOWN =
   "kind = 'text' AND role IN ('user', 'assistant') AND status IN ('complete', 'partial') AND cut = 0";
 /** How many of them are looked at for one that is not blank. */
 const LAST_LINE_ROWS = 8;
 
-/** Brings the list's columns up to date. The event for the table's stream, or null for a conversation that stands alone. */
+/** Brings the list's columns up to date. Null: there is no such conversation. */
 export function refreshListing(
   connection: Connection,
   conversationId: string,
   { names, activityAt }: Touched,
-): { tableId: string; event: NewEvent } | null {
+): Told | null {
   const before = listedRow(connection, conversationId);
   if (before === undefined) return null;
   const tableId = textOrNull(before, 'table_id');
   const isListed = names || (tableId !== null && isBelowAnother(connection, tableId, before));
   if (activityAt !== null) updateActivity(connection, conversationId, activityAt);
-  if (tableId === null) return null;
+  const rootId = textOrNull(before, 'root_id');
+  if (tableId === null) return { rootId, listed: null };
   const after = listedRow(connection, conversationId);
   if (after === undefined) return null;
   const conversation = toSummary(after);
   const scope = { conversationId, tableId };
-  if (isListed)
-    return { tableId, event: { type: 'conversation.listed', ...scope, payload: { conversation } } };
+  if (isListed) {
+    const event: NewEvent = { type: 'conversation.listed', ...scope, payload: { conversation } };
+    return { rootId, listed: { tableId, event } };
+  }
   const { state, lastLine, messageCount, turnCount, queued, held, approvals, lastAt } =
     conversation;
   const payload = { state, lastLine, messageCount, turnCount, queued, held, approvals, lastAt };
-  return { tableId, event: { type: 'conversation.state', ...scope, payload } };
+  return { rootId, listed: { tableId, event: { type: 'conversation.state', ...scope, payload } } };
 }
 
 /** The rows before `seq` will not change any more, since a turn begins there: they need not be counted again. */

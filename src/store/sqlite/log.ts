@@ -2,7 +2,8 @@
 import type { SQLInputValue } from 'node:sqlite';
 
 import type { NewEvent } from '../../contracts/events.ts';
-import { tableStream } from '../../contracts/ids.ts';
+import { conversationStream, tableStream, teamStream } from '../../contracts/ids.ts';
+import { mailOfEnd } from '../../domain/mail.ts';
 import { project, projectTable, projectTrigger, type Change } from '../../domain/projection.ts';
 import { toStoredText } from '../exact-text.ts';
 import {
@@ -10,15 +11,17 @@ import {
   eventEncoder,
   placeEvent,
   tableOfStream,
+  teamOfStream,
   triggerOfStream,
 } from '../stored-event.ts';
 import type { Connection } from './connection.ts';
 import { refreshListing, type Touched } from './listing.ts';
-import { Projector, type Place } from './projector.ts';
+import { type EndedAttempt, noAftermath, type Place, Projector } from './projector.ts';
 import { one, run } from './query.ts';
 import { readHead } from './read.ts';
 import { integer } from './rows.ts';
 import { TriggerProjector } from './trigger-projector.ts';
+import { answerText } from './turns.ts';
 
 export type Stream = {
   /** 0: nothing was written to it. */
@@ -26,6 +29,7 @@ export type Stream = {
   name: string;
   conversationId: string | null;
   tableId: string | null;
+  rootId: string | null;
   triggerId: string | null;
   lastSeq: number;
 };
@@ -48,6 +52,7 @@ export class Log {
       name,
       conversationId: conversationOfStream(name),
       tableId: tableOfStream(name),
+      rootId: teamOfStream(name),
       triggerId: triggerOfStream(name),
       lastSeq: row?.lastSeq ?? 0,
     };
@@ -77,7 +82,10 @@ export class Log {
     );
   }
 
-  /** Appends and projects, and tells the table of a conversation what its list shows now (T1). Moves the stream's last seq. */
+  /**
+   * Appends and projects. Tells the table of a conversation what its list shows now (T1), its team what the tree does (T2), and its
+   * parent how its task has ended (M1). Moves the stream's last seq.
+   */
   insert({
     stream,
     events,
@@ -118,16 +126,67 @@ export class Log {
     this.#insertRows(values);
     stream.lastSeq = seq;
     if (conversationId === null || changes.length === 0) return;
-    const touched: Touched = { names: false, activityAt: null };
+    const touched = noAftermath();
     for (const { change, place } of changes) this.projector.apply(change, place, touched);
-    if (touched.names || touched.activityAt !== null) this.#tell(conversationId, touched, at);
+    const { agents } = this.projector;
+    let rootId: string | null = null;
+    if (touched.names || touched.activityAt !== null)
+      rootId = this.#tellTable(conversationId, touched, at);
+    else if (touched.mailbox) rootId = agents.rootOf(conversationId);
+    if (rootId === null) return;
+    if (touched.newTeam) this.#tellTeam(rootId, rootId, at);
+    this.#tellTeam(rootId, conversationId, at);
+    for (const end of touched.ends) this.#followEnd(rootId, conversationId, end, at);
   }
 
-  #tell(conversationId: string, touched: Touched, at: string): void {
+  /** Tells the team of a conversation, if it is of one, that its mailbox has changed. */
+  tellMailbox(conversationId: string, at: string): void {
+    const rootId = this.projector.agents.rootOf(conversationId);
+    if (rootId !== null) this.#tellTeam(rootId, conversationId, at);
+  }
+
+  /** The root of its team; null: it stands alone. */
+  #tellTable(conversationId: string, touched: Touched, at: string): string | null {
     const told = refreshListing(this.#connection, conversationId, touched);
-    if (told === null) return;
-    const stream = this.stream(tableStream(told.tableId));
-    this.insert({ stream, events: [told.event], epoch: null, at });
+    if (told === null) return null;
+    const { rootId, listed } = told;
+    if (listed !== null) {
+      const stream = this.stream(tableStream(listed.tableId));
+      this.insert({ stream, events: [listed.event], epoch: null, at });
+    }
+    return rootId;
+  }
+
+  #tellTeam(rootId: string, conversationId: string, at: string): void {
+    const { agents } = this.projector;
+    const stream = this.stream(teamStream(rootId));
+    this.insert({ stream, events: [agents.changed(conversationId)], epoch: null, at });
+    agents.setTold(conversationId, stream.lastSeq);
+  }
+
+  /** What an end of a member leads to elsewhere: its root is owed a recovery (M2), its parent is told of its task (M1). */
+  #followEnd(rootId: string, conversationId: string, end: EndedAttempt, at: string): void {
+    const { agents } = this.projector;
+    const { turnId, attempt, outcome, cause, message, boot } = end;
+    if (outcome === 'interrupted' && boot !== null)
+      agents.owe(rootId, conversationId, { turnId, attempt, boot, cause: cause ?? '', at: end.at });
+    if (rootId === conversationId) return;
+    const parentId = agents.parentOfTask(conversationId, turnId);
+    if (parentId === null) return;
+    const text = answerText(this.#connection, turnId, attempt);
+    const mail = mailOfEnd({ turnId, attempt, outcome, cause, message, text });
+    const event: NewEvent = {
+      type: 'mail.accepted',
+      payload: {
+        ...mail,
+        messageId: agents.freeMessageId(parentId, conversationId, mail.messageId),
+        from: conversationId,
+        ...(outcome === 'cancelled' && cause === CASCADE ? { waits: true } : {}),
+        ...(boot === null ? {} : { boot }),
+      },
+    };
+    const stream = this.stream(conversationStream(parentId));
+    this.insert({ stream, events: [event], epoch: null, at });
   }
 
   #idOf(stream: Stream): number {
@@ -149,6 +208,9 @@ export class Log {
     }
   }
 }
+
+/** Who cancels what is below somebody that was cancelled. */
+const CASCADE = 'cascade';
 
 const EVENT_COLUMNS = 5;
 /** Many rows in one INSERT: a call costs as much as two rows. More than 64 gained nothing (measured 10 to 256). */

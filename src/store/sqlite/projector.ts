@@ -6,8 +6,10 @@ import { foldEvents } from '../../domain/fold.ts';
 import type { Change, TableChange } from '../../domain/projection.ts';
 import { addUsage } from '../../domain/segments.ts';
 import { toStoredText } from '../exact-text.ts';
+import { AgentProjector } from './agent-projector.ts';
 import type { Connection } from './connection.ts';
 import { countUpTo, recounting, type Touched } from './listing.ts';
+import { MailProjector } from './mail-projector.ts';
 import { one, run } from './query.ts';
 import { readRunning } from './read.ts';
 import {
@@ -29,11 +31,30 @@ type Of<T extends Change['type']> = Extract<Change, { type: T }>;
 /** One event's place, for the rows that are projected from it. */
 export type Place = { conversationId: string; stream: number; seq: number; at: string };
 
+/** What an append has changed that others are to be told of. */
+export type Aftermath = Touched & {
+  /** A row of its mailbox. */
+  mailbox: boolean;
+  /** It is the first child of its root. */
+  newTeam: boolean;
+  ends: EndedAttempt[];
+};
+
+export type EndedAttempt = Omit<Of<'attempt.end'>, 'type'> & { at: string };
+
+export function noAftermath(): Aftermath {
+  return { names: false, activityAt: null, mailbox: false, newTeam: false, ends: [] };
+}
+
 export class Projector {
   readonly #connection: Connection;
+  readonly agents: AgentProjector;
+  readonly mail: MailProjector;
 
   constructor(connection: Connection) {
     this.#connection = connection;
+    this.agents = new AgentProjector(connection);
+    this.mail = new MailProjector(connection);
   }
 
   applyToTable(change: TableChange, tableId: string, place: { stream: number; at: string }): void {
@@ -70,14 +91,15 @@ export class Projector {
     }
   }
 
-  /** Notes in `touched` what of it a list shows. */
-  apply(change: Change, place: Place, touched: Touched): void {
+  /** Notes in `touched` what of it others are to be told of. */
+  apply(change: Change, place: Place, touched: Aftermath): void {
     const { conversationId, at } = place;
     switch (change.type) {
       case 'conversation.insert':
         touched.names = true;
         touched.activityAt = at;
         this.#insertConversation(change, place);
+        if (change.agent !== null) touched.newTeam = this.agents.link(conversationId, change.agent);
         return;
       case 'conversation.update':
         this.#updateConversation(conversationId, change.set, at, touched);
@@ -128,7 +150,24 @@ export class Projector {
         );
         return;
       case 'attempt.end':
-        if (this.#endAttempt(change, place)) touched.activityAt = at;
+        if (!this.#endAttempt(change, place)) return;
+        touched.activityAt = at;
+        touched.ends.push({ ...change, at });
+        return;
+      case 'mail.insert':
+        this.requireConversation(conversationId);
+        if (change.kind === 'recovery') this.agents.settle(conversationId, change.boot ?? null);
+        if (this.mail.insert(conversationId, change, at)) touched.mailbox = true;
+        return;
+      case 'mail.expire':
+        if (this.mail.expire(conversationId, change)) touched.mailbox = true;
+        return;
+      case 'mail.again':
+        if (this.mail.again(conversationId, change, at)) touched.mailbox = true;
+        return;
+      case 'mail.follow':
+        if (this.mail.follow(conversationId, change.requestId, change.fate, at))
+          touched.mailbox = true;
         return;
       case 'approval.insert':
         touched.activityAt = at;
@@ -264,8 +303,8 @@ export class Projector {
     const input = tool?.input === undefined ? null : JSON.stringify(tool.input);
     this.#run(
       `INSERT INTO messages (conversation_id, message_id, seq, role, kind, turn_id, attempt,
-         tool_call_id, tool_name, tool_input, tool_status, status, at, content)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+         tool_call_id, tool_name, tool_input, tool_status, status, at, content, mail)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
       conversationId,
       message.messageId,
       seq,
@@ -280,6 +319,7 @@ export class Projector {
       message.status,
       message.at,
       toStoredText(message.content),
+      message.mail === undefined ? null : JSON.stringify(message.mail),
     );
     if (message.kind === 'text') this.#indexText(stream, seq, message.content);
   }

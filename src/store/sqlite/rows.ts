@@ -3,6 +3,7 @@ import type { SQLOutputValue } from 'node:sqlite';
 
 import type {
   ConversationSummaryValue,
+  MailMarkValue,
   QueueItemValue,
   TriggerDefinitionValue,
   UsageValue,
@@ -82,6 +83,11 @@ export function isUsage(value: unknown): value is UsageValue {
 
 /** For {@link json}. */
 export function isQueue(value: unknown): value is QueueItemValue[] {
+  return Array.isArray(value);
+}
+
+/** For {@link json}. */
+export function isMailMarks(value: unknown): value is MailMarkValue[] {
   return Array.isArray(value);
 }
 

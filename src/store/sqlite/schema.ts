@@ -257,4 +257,82 @@ export const MIGRATIONS: readonly Migration[] = [
   CREATE INDEX ledger_unsettled ON ledger (request_id) WHERE settled = 0;
   CREATE INDEX ledger_undelivered ON ledger (stream, decided_at, due_at) WHERE delivered = 0;
   `,
+  `
+  -- Of a team: its root, of the root itself too; null: it stands alone.
+  ALTER TABLE conversations ADD COLUMN root_id TEXT;
+  ALTER TABLE messages ADD COLUMN mail TEXT; -- JSON: the mail that it is
+
+  -- Members of teams, the root among them (depth 0) from its first child on; in the order in which they came, so that a parent
+  -- is before its children.
+  CREATE TABLE agents (
+    member INTEGER PRIMARY KEY,
+    conversation_id TEXT NOT NULL UNIQUE REFERENCES conversations,
+    root_id TEXT NOT NULL,
+    parent_id TEXT,
+    agent_id TEXT NOT NULL,
+    name TEXT NOT NULL,
+    role TEXT NOT NULL,
+    depth INTEGER NOT NULL,
+    told INTEGER NOT NULL DEFAULT 0, -- seq, in the team's stream, of what was told of it last
+    -- Rows of its mailbox by state. A mailbox is never shortened: counting would cost every turn of a long life.
+    accepted INTEGER NOT NULL DEFAULT 0,
+    delivered INTEGER NOT NULL DEFAULT 0,
+    applied INTEGER NOT NULL DEFAULT 0,
+    failed INTEGER NOT NULL DEFAULT 0,
+    expired INTEGER NOT NULL DEFAULT 0,
+    CHECK ((depth = 0) = (parent_id IS NULL))
+  ) STRICT;
+  CREATE UNIQUE INDEX agents_by_id ON agents (root_id, agent_id);
+  CREATE INDEX agents_of_team ON agents (root_id);
+  CREATE INDEX agents_by_parent ON agents (parent_id) WHERE parent_id IS NOT NULL;
+
+  CREATE TABLE mail (
+    row INTEGER PRIMARY KEY, -- in the order of acceptance
+    receiver TEXT NOT NULL REFERENCES conversations,
+    sender TEXT NOT NULL, -- a conversation; empty: Holdfast itself
+    message_id TEXT NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('task', 'message', 'result', 'error', 'recovery')),
+    state TEXT NOT NULL DEFAULT 'accepted' CHECK (state IN ('accepted', 'delivered', 'applied', 'failed', 'expired')),
+    reason TEXT,
+    outcome TEXT CHECK (outcome IN ('completed', 'failed', 'cancelled', 'interrupted')),
+    when_busy TEXT NOT NULL CHECK (when_busy IN ('queue', 'steer')),
+    waits INTEGER NOT NULL CHECK (waits IN (0, 1)),
+    covered_by INTEGER REFERENCES mail, -- it goes along with that row
+    boot TEXT,
+    sending INTEGER NOT NULL DEFAULT 1, -- how often it was sent
+    request_id TEXT NOT NULL, -- follows from sender, message and sending
+    turn_id TEXT,
+    accepted_at TEXT NOT NULL,
+    delivered_at TEXT,
+    applied_at TEXT,
+    expires_at TEXT,
+    content TEXT NOT NULL
+  ) STRICT;
+  -- M1.
+  CREATE UNIQUE INDEX mail_once ON mail (receiver, sender, message_id);
+  CREATE UNIQUE INDEX mail_by_request ON mail (receiver, request_id);
+  CREATE INDEX mail_received ON mail (receiver, row);
+  CREATE INDEX mail_received_by_state ON mail (receiver, state, row);
+  CREATE INDEX mail_sent ON mail (sender, row) WHERE sender <> '';
+  CREATE INDEX mail_sent_by_state ON mail (sender, state, row) WHERE sender <> '';
+  CREATE INDEX mail_untaken ON mail (receiver, accepted_at, boot)
+    WHERE state = 'accepted' AND covered_by IS NULL AND waits = 0;
+  CREATE INDEX mail_covered ON mail (covered_by) WHERE covered_by IS NOT NULL;
+  CREATE INDEX mail_tasks ON mail (receiver) WHERE kind = 'task';
+
+  -- M2: what a boot has interrupted, until the root is told.
+  CREATE TABLE owed_recoveries (
+    owed INTEGER PRIMARY KEY, -- in the order of the ends
+    root_id TEXT NOT NULL,
+    conversation_id TEXT NOT NULL,
+    turn_id TEXT NOT NULL,
+    attempt INTEGER NOT NULL,
+    boot TEXT NOT NULL,
+    cause TEXT NOT NULL,
+    host TEXT NOT NULL, -- where it ran; empty: nobody knows
+    at TEXT NOT NULL
+  ) STRICT;
+  CREATE INDEX owed_recoveries_of_root ON owed_recoveries (root_id, host);
+  CREATE INDEX owed_recoveries_of_host ON owed_recoveries (host);
+  `,
 ];

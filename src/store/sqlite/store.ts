@@ -14,8 +14,10 @@ import { storageError } from './database-errors.ts';
 import { GiveWay } from './give-way.ts';
 import * as ledger from './ledger.ts';
 import * as lists from './lists.ts';
+import * as mail from './mail.ts';
 import * as reads from './read.ts';
 import * as tables from './tables.ts';
+import * as team from './team.ts';
 import { Transcriber } from './transcribe.ts';
 import * as triggers from './triggers.ts';
 import * as turns from './turns.ts';
@@ -213,6 +215,18 @@ function createStore({
     ledgerRow: (id, requestId) => ask(() => ledger.ledgerRow(connection, id, requestId)),
     ranBetween: (id, from, to) => ask(() => ledger.ranBetween(connection, id, from, to)),
     undelivered: (id, limit) => ask(() => ledger.undelivered(connection, id, limit)),
+
+    agent: (id) => ask(() => team.agent(connection, id)),
+    memberByAgentId: (rootId, agentId) =>
+      ask(() => team.memberByAgentId(connection, rootId, agentId)),
+    children: (id) => ask(() => team.children(connection, id)),
+    team: (rootId) => ask(() => team.team(connection, rootId)),
+    owedRecoveries: (host) => ask(() => team.owedRecoveries(connection, host)),
+    mail: (request) => ask(() => mail.mail(connection, request)),
+    mailRow: (row) => ask(() => mail.mailRow(connection, row)),
+    takeableMail: (request) => ask(() => mail.takeableMail(connection, request)),
+    mailTexts: (id, requestIds) => ask(() => mail.mailTexts(connection, id, requestIds)),
+    withUntakenMail: (request) => ask(() => mail.withUntakenMail(connection, request)),
 
     events: (stream, after, limit) =>
       ask(() => reads.eventsAfter(connection, stream, after, limit)),

@@ -6,7 +6,8 @@
  *  1 its key (A2): a repeated one is answered as the first was, whatever has happened since;
  *  2 `unlessEnded`: an attempt that has ended is answered `ended`;
  *  3 its fence (F1);
- *  4 whether its turn may start (S1), and `unlessWaitedBefore`; of a trigger, whether it stands as it was decided upon (D1).
+ *  4 whether its turn may start (S1), and `unlessWaitedBefore`; of a trigger, whether it stands as it was decided upon (D1); of an
+ *    agent, whether it may be made (T2).
  */
 import { randomUUID } from 'node:crypto';
 
@@ -15,6 +16,7 @@ import type { Event, NewEvent } from '../../contracts/events.ts';
 import { appendKey, conversationStream } from '../../contracts/ids.ts';
 import type { MessageViewValue } from '../../contracts/view.ts';
 import { adopted, idsOf } from '../../domain/transfer.ts';
+import { checkAgent } from '../agent-basis.ts';
 import { toStoredText } from '../exact-text.ts';
 import type { AppendRequest, AppendResult, Claim, ClaimRequest, Fence, Store } from '../port.ts';
 import { checkTriggerEvents } from '../trigger-basis.ts';
@@ -39,6 +41,7 @@ export class Transcriber {
 
   append(request: AppendRequest): AppendResult {
     const stream = this.#log.stream(request.stream);
+    if (stream.rootId !== null) throw new TypeError("a team's stream is the store's own");
     const first = request.key === undefined ? null : this.#log.appended(stream, request.key);
     if (first !== null) return { status: 'repeated', ...first };
     if (request.unlessEnded !== undefined) {
@@ -53,6 +56,7 @@ export class Transcriber {
         standing: this.#log.triggers.standing(stream.triggerId),
         events: request.events,
       });
+    this.#checkAgents(request, stream.conversationId);
     const at = this.#now();
     const firstSeq = stream.lastSeq + 1;
     const { events } = request;
@@ -154,7 +158,7 @@ export class Transcriber {
     if (this.#log.appended(stream, appendKey.created()) !== null) return true;
     const rows = this.#rowsToCopy(origin);
     if (rows === null) return false;
-    const copies = rows.map(({ role, kind, content, status, at, tool }): NewEvent => ({
+    const copies = rows.map(({ role, kind, content, status, at, tool, mail }): NewEvent => ({
       type: 'message.copied',
       payload: {
         messageId: randomUUID(),
@@ -164,6 +168,7 @@ export class Transcriber {
         status,
         at,
         ...(tool === undefined ? {} : { tool }),
+        ...(mail === undefined ? {} : { mail }),
       },
     }));
     this.#create(stream, [
@@ -307,6 +312,16 @@ export class Transcriber {
     if (refusal !== null) throw refusal;
   }
 
+  /** As in {@link Transcriber.#checkStart}: before anything is written. */
+  #checkAgents({ events }: AppendRequest, conversationId: string | null): void {
+    if (conversationId === null) return;
+    for (const event of events) {
+      if (event.type !== 'conversation.created' || event.payload.agent === undefined) continue;
+      const { agent } = event.payload;
+      checkAgent(agent, this.#log.projector.agents.standing(agent));
+    }
+  }
+
   #insertRequest(stream: Stream, request: NonNullable<AppendRequest['request']>, at: string): void {
     const { conversationId } = stream;
     if (conversationId === null)
@@ -329,7 +344,10 @@ export class Transcriber {
     if (inserted === 0)
       throw new HoldfastError('request_id_reused', undefined, { requestId: request.requestId });
     const { requestId, status, turnId, code = null } = request;
-    this.#log.triggers.receive(conversationId, requestId, { status, turnId, code });
+    const receipt = { status, turnId, code };
+    this.#log.triggers.receive(conversationId, requestId, receipt);
+    if (this.#log.projector.mail.receive(conversationId, requestId, receipt, at))
+      this.#log.tellMailbox(conversationId, at);
   }
 }
 

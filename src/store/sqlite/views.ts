@@ -2,6 +2,8 @@
 import type {
   ConversationStateName,
   ConversationSummaryValue,
+  MailKindName,
+  MailStateName,
   OutcomeName,
   TriggerCauseName,
   TriggerOutcomeName,
@@ -15,6 +17,7 @@ import {
   isAnything,
   isDefinition,
   isForkOrigin,
+  isMailMarks,
   isUsage,
   json,
   jsonOrNull,
@@ -45,6 +48,20 @@ export const TRIGGER_OUTCOMES: readonly TriggerOutcomeName[] = [
   'caught-up',
   'skipped',
   'rejected',
+];
+export const MAIL_STATES: readonly MailStateName[] = [
+  'accepted',
+  'delivered',
+  'applied',
+  'failed',
+  'expired',
+];
+export const MAIL_KINDS: readonly MailKindName[] = [
+  'task',
+  'message',
+  'result',
+  'error',
+  'recovery',
 ];
 const TRIGGER_CAUSES: readonly TriggerCauseName[] = ['due', 'manual', 'backfill'];
 export const WHEN_BUSY: readonly Undelivered['whenBusy'][] = ['queue', 'reject', 'interrupt'];
@@ -106,6 +123,7 @@ export function toMessage(row: Row): MessageViewValue {
             status: oneOf(row, 'tool_status', TOOL_STATUSES),
           },
         }),
+    ...(row['mail'] === null ? {} : { mail: json(row, 'mail', isMailMarks) }),
     ...(integer(row, 'cut') === 1 ? { cut: true as const } : {}),
   };
 }
@@ -170,7 +188,7 @@ export function toRequest(row: Row): RequestRow {
 
 /** The columns of {@link toSummary}: not the queue, which may be megabytes. */
 export const LISTED = `conversation_id, table_id, title, archived, provider, model, created_at, forked_from, state,
-  last_line, message_count, turn_count, queued, held, approvals, last_at`;
+  last_line, message_count, turn_count, queued, held, approvals, last_at, root_id`;
 
 /** What a list shows; the columns are of the last time it was told (listing.ts). */
 export function toSummary(row: Row): ConversationSummaryValue {

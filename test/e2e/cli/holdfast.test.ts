@@ -162,6 +162,21 @@ afterEach(({ task }) => {
     process.stderr.write(`holdfast start said:\n${supervisor.stdout()}${supervisor.stderr()}\n`);
 });
 
+/** A request to the API, as any client makes it. */
+async function call(method: string, path: string, body?: object): Promise<unknown> {
+  const { api, token } = await status();
+  const answer = await fetch(`${api}${path}`, {
+    method,
+    headers: {
+      authorization: `Bearer ${readFileSync(token, 'utf8').trim()}`,
+      ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+    },
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  });
+  if (answer.status !== 200) throw new Error(await answer.text());
+  return answer.json();
+}
+
 describe('start and status', () => {
   test('start prints the page with the token, the Temporal UI, the providers', async () => {
     const { api, token, temporalUi } = await status();
@@ -352,21 +367,6 @@ describe('send', () => {
 });
 
 describe('triggers', () => {
-  /** A request to the API, as any client makes it. */
-  async function call(method: string, path: string, body?: object): Promise<unknown> {
-    const { api, token } = await status();
-    const answer = await fetch(`${api}${path}`, {
-      method,
-      headers: {
-        authorization: `Bearer ${readFileSync(token, 'utf8').trim()}`,
-        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
-      },
-      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-    });
-    if (answer.status !== 200) throw new Error(await answer.text());
-    return answer.json();
-  }
-
   test('none is said in words; a wrong word is exit code 2', async () => {
     expect(await ran(['triggers'])).toEqual({ code: 0, out: 'There is no trigger.\n', err: '' });
     expect((await ran(['triggers', '--json'])).out).toBe('[]\n');
@@ -453,6 +453,102 @@ describe('triggers', () => {
   });
 });
 
+describe('agents', () => {
+  const path = '/v1/conversations/boss/agents';
+
+  test('a tree with states and mail, what did not arrive and since when; the same as JSON; changes with --follow', async () => {
+    await ran(['send', '--new', '--conversation', 'boss', script('text "at work"')]);
+    const alone = await ran(['agents', 'boss']);
+    expect([alone.code, alone.err]).toEqual([0, '']);
+    expect(alone.out).toMatch(
+      /^AGENT +STATE +MAIL +LAST +SAYS\nroot .*idle, completed +- .*at work\n$/,
+    );
+    const content = script('text "on it"', 'hang');
+    const reader = (await call('POST', path, { name: 'Reader', role: 'reads', content })) as {
+      conversationId: string;
+    };
+    const below = `/v1/conversations/${reader.conversationId}/agents`;
+    await call('POST', below, { agentId: 'tester', content: script('text "tested"') });
+    await call('POST', '/v1/conversations/boss/mailbox', {
+      to: 'reader',
+      content: 'wait for me',
+      messageId: 'waits',
+    });
+    const tree = await eventually(async () => {
+      const { out } = await ran(['agents', 'boss']);
+      return /tester +idle, completed/.test(out) && /2 in its queue/.test(out) ? out : null;
+    }, 30_000);
+    const lines = tree.split('\n');
+    expect(lines[1]).toMatch(/^root /);
+    expect(lines[2]).toMatch(
+      /^└─ reader "Reader" \(reads\) +processing, 2 queued +2 delivered, 1 applied /,
+    );
+    expect(lines[3]).toMatch(/^ {5}\. 2 in its queue, since \S+ \S+ \(\d+ s\)$/);
+    expect(lines[4]).toMatch(/^ {3}└─ tester +idle, completed +1 applied .*tested$/);
+
+    const json = await ran(['agents', '--json', reader.conversationId]);
+    expect(JSON.parse(json.out)).toEqual(await call('GET', path));
+    const following = holdfast(['agents', '--follow', '--json', 'boss']);
+    await eventually(() => following.stdout().includes('"type":"snapshot"'));
+    const watching = holdfast(['agents', '--follow', 'boss']);
+    await eventually(() => watching.stdout().includes('tester'));
+
+    const cancelled = await ran(['cancel', '--cascade', 'boss']);
+    expect(cancelled.code).toBe(0);
+    expect(cancelled.out).toMatch(/Nothing runs in this conversation\.\nThe agents below it/);
+    await eventually(() => /reader "Reader" \(reads\) {2}idle, cancelled/.test(watching.stdout()));
+    await eventually(async () => (await ran(['agents', 'boss'])).out.includes('idle, cancelled'));
+    const { agents } = (await call('GET', path)) as { agents: { agentId: string }[] };
+    await eventually(() => {
+      const told = new Map<string, unknown>();
+      for (const line of following.stdout().trim().split('\n')) {
+        const { type, payload } = JSON.parse(line) as {
+          type: string;
+          payload: { agents?: { agentId: string }[]; agent?: { agentId: string } };
+        };
+        for (const agent of type === 'snapshot' ? (payload.agents ?? []) : [payload.agent])
+          told.set(agent?.agentId ?? '', agent);
+      }
+      expect([...told.values()]).toEqual(agents);
+      return true;
+    });
+    for (const program of [following, watching]) {
+      program.kill('SIGINT');
+      expect((await ended(program)).code).toBe(0);
+    }
+  });
+
+  test('what was removed is shown as failed, with whom it was from', async () => {
+    const { conversationId } = (await call('GET', path).then((team) =>
+      (team as { agents: { agentId: string; conversationId: string }[] }).agents.find(
+        ({ agentId }) => agentId === 'reader',
+      ),
+    )) ?? { conversationId: '' };
+    const mailbox = `/v1/conversations/${conversationId}/mailbox`;
+    const { items } = (await call('GET', `${mailbox}?state=delivered`)) as {
+      items: { messageId: string; requestId: string }[];
+    };
+    const waits = items.find(({ messageId }) => messageId === 'waits');
+    await call('DELETE', `/v1/conversations/${conversationId}/queue/${waits?.requestId}`);
+    const { out } = await ran(['agents', 'boss']);
+    expect(out).toMatch(/^ +! failed: removed, waits from root, since /m);
+  });
+
+  test('an unknown conversation is exit code 1, a wrong word 2', async () => {
+    const unknown = await ran(['agents', 'nobody']);
+    expect([unknown.code, unknown.out, unknown.err]).toEqual([
+      1,
+      '',
+      expect.stringContaining('(not_found)'),
+    ]);
+    for (const args of [[], ['one', 'two'], ['--colour', 'one']]) {
+      const { code, out, err } = await ran(['agents', ...args]);
+      expect({ args, code, out }).toEqual({ args, code: 2, out: '' });
+      expect(err).toContain('holdfast agents');
+    }
+  });
+});
+
 describe('faults', () => {
   test('F2: gateway, worker and turn host killed in mid-turn: the waiting send prints the exact answer', async () => {
     const sending = holdfast(['send', script('words 400 every 10')]);
@@ -507,6 +603,9 @@ describe('faults', () => {
     const triggers = await ran(['triggers']);
     expect([triggers.code, triggers.out]).toEqual([3, '']);
     expect(triggers.err).toContain('Start it: holdfast start');
+    const agents = await ran(['agents', 'boss']);
+    expect([agents.code, agents.out]).toEqual([3, '']);
+    expect(agents.err).toContain('Start it: holdfast start');
     sending.kill('SIGKILL');
 
     supervisor = await startUp();
@@ -624,7 +723,7 @@ describe('what is typed wrongly', () => {
 
   test('nothing was ever started: exit code 3', async () => {
     const elsewhere = { HOLDFAST_HOME: join(home, 'never') };
-    for (const args of [['status'], ['stop'], ['send', 'x'], ['tail', 'x']])
+    for (const args of [['status'], ['stop'], ['send', 'x'], ['tail', 'x'], ['agents', 'x']])
       expect((await ran(args, elsewhere)).code).toBe(3);
   });
 });

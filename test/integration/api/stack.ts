@@ -54,6 +54,10 @@ export class Stack {
     await Promise.all([this.start('gateway'), this.start('worker'), this.start('turn-host')]);
   }
 
+  get temporalAddress(): string {
+    return `127.0.0.1:${this.#temporalPort}`;
+  }
+
   async startTemporal(): Promise<void> {
     this.#temporal = await startTemporal({
       binary: this.#binary,

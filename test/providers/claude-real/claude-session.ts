@@ -47,9 +47,11 @@ export class ClaudeSession {
     home = mkdtempSync(join(tmpdir(), 'claude-real-')),
     resumeSessionId = null,
     environment = {},
+    mcpConfigPath,
   }: {
     home?: string;
     resumeSessionId?: string | null;
+    mcpConfigPath?: string;
     environment?: Record<string, string>;
   } = {}): Promise<ClaudeSession> {
     const provider = createClaudeProvider();
@@ -62,6 +64,7 @@ export class ClaudeSession {
       model: null,
       resumeSessionId,
       newSessionId: crypto.randomUUID(),
+      ...(mcpConfigPath === undefined ? {} : { mcpConfigPath }),
     };
     const api = await startModelApi();
     const command = provider.command(lookup.program, spec);

@@ -176,6 +176,18 @@ describe('starting claude', () => {
     expect(args).not.toContain('--session-id');
   });
 
+  it('is told of its MCP server by a file, and asks nobody before it uses its tools', () => {
+    const { args } = createClaudeProvider().command('/bin/claude', {
+      ...spec,
+      mcpConfigPath: '/spools/t1.1/mcp.json',
+    });
+    // a word each: as two, all that follows would be taken for further files, or tools
+    expect(args.slice(-2)).toEqual([
+      '--mcp-config=/spools/t1.1/mcp.json',
+      '--allowedTools=mcp__holdfast__spawn_agent,mcp__holdfast__send_message,mcp__holdfast__check_inbox,mcp__holdfast__list_team',
+    ]);
+  });
+
   it('hands on what a user sets, and nothing that a Claude Code sets for its children', () => {
     const names =
       'ANTHROPIC_API_KEY ANTHROPIC_BASE_URL CLAUDE_CONFIG_DIR CLAUDE_CODE_USE_BEDROCK AWS_REGION ' +

@@ -253,7 +253,7 @@ describe('scripted provider', () => {
     expect(await scriptedProvider.lookup({})).toEqual({
       found: true,
       program: process.execPath,
-      version: '1.2.0',
+      version: '1.3.0',
       problem: null,
     });
   });

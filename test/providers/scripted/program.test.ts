@@ -76,6 +76,14 @@ const MALFORMED = [
   'say cwd now',
   'say history now',
   'no-steer please',
+  'spawn',
+  'spawn b',
+  'spawn "b"',
+  'spawn b words',
+  'tell b',
+  'tell b "a" "b"',
+  'inbox 3',
+  'team b',
 ];
 
 const completed = { type: 'end', outcome: 'completed' };

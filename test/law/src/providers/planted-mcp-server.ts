@@ -1,0 +1,4 @@
+// expects: law(imports)
+import { McpServer } from '@modelcontextprotocol/server';
+
+export const server = McpServer;
