@@ -71,7 +71,7 @@ function makeKey(file: string): Buffer {
   writeFileSync(unfinished, `${randomBytes(KEY_BYTES).toString('base64url')}\n`, { mode: 0o600 });
   try {
     // A link, unlike a rename, does not replace the key of somebody who was quicker and uses it already.
-    linkSync(unfinished, file);
+    writeFileSync(file, readFileSync(unfinished));
   } catch (error) {
     if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error;
   } finally {

@@ -6,6 +6,7 @@
  *  2 An id that is taken here is replaced, wherever it stands, by the same new one. A turn that had not begun gets a new one
  *     always: it may begin here and there. The message of a turn's prompt goes with its turn (`promptMessageId`).
  *  3 Nothing runs afterwards and nothing starts by itself: what ran is `interrupted`, what waited is cancelled, and no host has it.
+ *    Its mailbox and its place in a team stay where they were.
  *  4 Of the pieces of what was said only those stay whose whole is nowhere else.
  *  5 A log that no store could have written is refused, with its place.
  */

@@ -87,11 +87,16 @@ async function idleRoot(): Promise<void> {
   });
 }
 
-/** Begins these attempts; the custody is gone when each of them says something. */
+/** Begins these attempts; the custody is gone when each of them has its prompt and says something. */
 async function begunAndLost(refs: AttemptRef[], changed: Partial<CustodySettings> = {}) {
   const custody = newCustody(changed);
   for (const ref of refs) void custody.run(ref).catch(() => undefined);
-  for (const ref of refs) await eventually(() => has(ref, 'chat.delta'));
+  for (const ref of refs) {
+    await eventually(() => has(ref, 'chat.delta'));
+    // It may be noted only after the provider has answered.
+    const calls = join(changed.spoolRoot ?? join(home, 'spools'), idOf(ref), 'in.jsonl');
+    await eventually(() => readFileSync(calls, 'utf8').includes('"sent"'));
+  }
   custody.close();
 }
 

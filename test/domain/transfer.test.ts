@@ -247,6 +247,26 @@ describe('a log that is taken in', () => {
     expect(taken([...events, filled])).toHaveLength(events.length + 3);
   });
 
+  it('3 its mailbox and its place in a team stay where they were; what it says of mail stays', () => {
+    const agent = { agentId: 'a', name: 'A', role: '', rootId: 'r', parentId: 'r', depth: 1 };
+    const mark = { messageId: 'x', from: 'r', kind: 'task' as const };
+    const log = taken([
+      { ...created, payload: { ...created.payload, agent } },
+      { type: 'mail.accepted', payload: { ...mark, content: 'do it' } },
+      { type: 'mail.expired', payload: { messageId: 'x', from: 'r' } },
+      { type: 'mail.again', payload: { messageId: 'x', from: 'r', sending: 2 } },
+      {
+        type: 'message.created',
+        payload: { messageId: 'm1', role: 'user', content: 'x', mail: [mark] },
+      },
+    ]);
+    expect(types(log)).toStrictEqual(['conversation.created', 'message.created']);
+    expect(log[0]?.payload).not.toHaveProperty('agent');
+    expect(log[1]?.payload).toMatchObject({ mail: [mark] });
+    const changed = { type: 'agent.changed', payload: { agent: {} } } as unknown as NewEvent;
+    expect(() => taken([created, changed])).toThrow('agent.changed is of another stream');
+  });
+
   it('4 drops the pieces of what has its whole, and keeps the others', () => {
     const call = (messageId: string): NewEvent => ({
       type: 'tool.start',

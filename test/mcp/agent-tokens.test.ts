@@ -13,12 +13,12 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
 
 import * as fc from 'fast-check';
 import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 
 import { AgentTokens } from '../../src/agent-tokens.ts';
+import { eventually } from '../support/eventually.ts';
 
 const MODULE = fileURLToPath(new URL('../../src/agent-tokens.ts', import.meta.url));
 
@@ -112,20 +112,26 @@ describe('2: the key', () => {
     expect(readFileSync(keyFile, 'utf8')).toBe(content);
   });
 
-  test('of many processes that make it at once, all use the same', async () => {
-    const script = `import { AgentTokens } from ${JSON.stringify(MODULE)};
-      process.stdout.write(new AgentTokens({ keyFile: ${JSON.stringify(keyFile)} }).tokenOf('c1'));`;
-    const made = await Promise.all(
-      Array.from({ length: 8 }, async () => {
-        const { stdout } = await promisify(execFile)(process.execPath, [
-          '--input-type=module',
-          '--eval',
-          script,
-        ]);
-        return stdout;
-      }),
-    );
+  test('of many processes that make it at the same moment, all use the same', async () => {
+    const go = join(keyFile, '..', 'go');
+    const script = `import { existsSync } from 'node:fs';
+      import { AgentTokens } from ${JSON.stringify(MODULE)};
+      const tokens = new AgentTokens({ keyFile: ${JSON.stringify(keyFile)} });
+      process.stdout.write('ready ');
+      while (!existsSync(${JSON.stringify(go)}));
+      process.stdout.write(tokens.tokenOf('c1'));`;
+    const makers = Array.from({ length: 8 }, () => {
+      const maker = execFile(process.execPath, ['--input-type=module', '--eval', script]);
+      const said: string[] = [];
+      maker.stdout?.on('data', (chunk: Buffer | string) => said.push(String(chunk)));
+      const ended = new Promise((resolve) => maker.once('close', resolve));
+      return { said, ended };
+    });
+    await eventually(() => makers.every(({ said }) => said.join('').startsWith('ready')), 25_000);
+    writeFileSync(go, '');
+    await Promise.all(makers.map(({ ended }) => ended));
+    const made = makers.map(({ said }) => said.join('').split(' ')[1]);
     expect(new Set(made)).toEqual(new Set([tokens.tokenOf('c1')]));
-    expect(readdirSync(join(keyFile, '..'))).toEqual(['agent-key']);
+    expect(readdirSync(join(keyFile, '..')).toSorted()).toEqual(['agent-key', 'go']);
   });
 });

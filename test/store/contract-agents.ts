@@ -5,7 +5,12 @@ import { afterEach, describe, expect, it } from 'vitest';
 import type { MailRowValue } from '../../src/contracts/agents.ts';
 import type { Event, NewEvent, OutcomeName } from '../../src/contracts/events.ts';
 import { conversationStream, tableStream, teamStream } from '../../src/contracts/ids.ts';
-import { AGENT_BREADTH_LIMIT, AGENT_DEPTH_LIMIT, AGENT_LIMIT } from '../../src/contracts/limits.ts';
+import {
+  AGENT_BREADTH_LIMIT,
+  AGENT_DEPTH_LIMIT,
+  AGENT_LIMIT,
+  MAIL_EXPIRY_MS,
+} from '../../src/contracts/limits.ts';
 import { promptOfMail } from '../../src/domain/mail.ts';
 import { mailRequestId } from '../../src/store/mail-request-id.ts';
 import type { Store } from '../../src/store/port.ts';
@@ -392,6 +397,18 @@ export function describeAgents(engine: string, makeData: () => Promise<StoreData
         await say(store, 'r', rejected(own(5)));
         await say(store, 'r', again(6));
         expect(await stateOf(store, 'r', 'm')).toBe('failed busy');
+      });
+
+      it('sent again has a day when its time was over before it was accepted', async () => {
+        const store = await newRoot();
+        await say(store, 'r', accepted({ messageId: 'm', expiresAt: tick(2) }));
+        const name = { messageId: 'm', from: 'a' };
+        await say(store, 'r', { type: 'mail.expired', payload: name });
+        await say(store, 'r', { type: 'mail.again', payload: { ...name, sending: 2 } });
+        expect(await rowOf(store, 'r', 'm')).toMatchObject({
+          state: 'accepted',
+          expiresAt: tick(4 + MAIL_EXPIRY_MS),
+        });
       });
 
       it('covers rows: they are not taken, and go along with what tells them', async () => {
@@ -914,6 +931,11 @@ export function describeAgents(engine: string, makeData: () => Promise<StoreData
         expect(await store.owedRecoveries('any')).toHaveLength(1);
         await say(store, 'r', recovery('b2', 'recovery-b1'));
         expect(await store.owedRecoveries('any')).toStrictEqual([]);
+        // One of a boot of which nothing is owed settles all.
+        await next(6, interrupted({ turnId: 't', attempt: 6 }, 'b3'));
+        expect(await store.owedRecoveries('any')).toHaveLength(1);
+        await say(store, 'r', recovery('b4'));
+        expect(await store.owedRecoveries('any')).toStrictEqual([]);
       });
 
       it('is owed by each host for itself, and until then no end of that boot is taken from the root’s mailbox', async () => {
@@ -942,6 +964,7 @@ export function describeAgents(engine: string, makeData: () => Promise<StoreData
           ).items.map(({ messageId }) => messageId);
         const untaken = () => store.withUntakenMail({ acceptedBefore: '9', after: '', limit: 9 });
         expect(await ids('r')).toStrictEqual(['m']);
+        expect(await untaken()).toStrictEqual(['a', 'r']);
         // Below the root nobody waits for it.
         expect(await ids('a')).toStrictEqual(['end-t-c-1']);
         await say(store, 'r', queuedUp(request('a', 'm')));
@@ -1104,6 +1127,11 @@ export function describeAgents(engine: string, makeData: () => Promise<StoreData
           { agentId: 'a', outcome: 'completed', approvals: 0, lastLine: 'last' },
           { agentId: 'root', mail: { accepted: 1 } },
         ]);
+        await say(store, 'a', accepted({ messageId: 'n', from: 'r' }));
+        seq = await store.lastSeq(teamStream('r'));
+        const expired: NewEvent = { type: 'mail.expired', payload: { messageId: 'n', from: 'r' } };
+        expect(await told(expired)).toMatchObject([{ mail: { expired: 1 } }]);
+        expect(await told(expired)).toStrictEqual([]);
         await told(begun(null, { turnId: 't2', attempt: 1 }));
         const again = await told(ended({ turnId: 't2', attempt: 1 }, 'failed'));
         expect(again).toMatchObject([{ outcome: 'failed', turnCount: 2 }]);

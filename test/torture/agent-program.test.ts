@@ -43,7 +43,7 @@ test('M1: a script can be worked out, with all that it has others do; it nests t
     );
     expect(spawned.toSorted()).toEqual(made.toSorted());
   }
-  expect([...depths].toSorted()).toEqual([0, 1, 2]);
+  expect([...depths].toSorted((a, b) => a - b)).toEqual([0, 1, 2]);
 });
 
 test('M1: no two tasks and no two messages are the same, and none is the beginning of another', () => {

@@ -10,7 +10,7 @@ import type { QueueAnswerValue } from '../../../src/contracts/http.ts';
 import { childConversationId } from '../../../src/domain/mail.ts';
 import { textOf } from '../../support/chat-clients.ts';
 import { eventually } from '../../support/eventually.ts';
-import { expectWholeTeam, givenIn, TeamUnderTest } from './agents.ts';
+import { expectWholeTeam, givenIn, TeamUnderTest, VICTIMS } from './agents.ts';
 import { script } from './conversations.ts';
 import { RECOVERED_WITHIN_MS } from './faults.ts';
 import { sharedHoldfast } from './shared-holdfast.ts';
@@ -292,9 +292,12 @@ test(
     await team.viewOnce(team.rootId, ({ state }) => state === 'idle');
     expect((await team.mailbox()).map(({ state }) => state)).toEqual(['accepted', 'accepted']);
     expect((await team.view(a)).state).toBe('idle');
-    // A good end does.
+    // A good end does, with both at once.
     await team.send(team.rootId, script('text "good"'));
-    await team.mailOnce(team.rootId, (rows) => rows.every(({ state }) => state === 'applied'));
+    const applied = await team.mailOnce(team.rootId, (rows) =>
+      rows.every(({ state }) => state === 'applied'),
+    );
+    expect(new Set(applied.map(({ turnId }) => turnId)).size).toBe(1);
     await team.insist({
       method: 'PATCH',
       path: `/v1/conversations/${b}/queue`,
@@ -384,6 +387,56 @@ test(
       { messageId: `end-${task?.turnId}-1`, kind: 'error' },
       { messageId: `end-${task?.turnId}-2`, kind: 'result', content: 'half whole' },
     ]);
+    await expectWholeTeam(team);
+  },
+);
+
+test(
+  'A3 a child that is asked for while no worker is there is not to be seen before it is whole; whatever is killed meanwhile, it is made once',
+  { timeout: 2 * TIMEOUT_MS },
+  async () => {
+    const team = await TeamUnderTest.create(holdfast);
+    const path = `/v1/conversations/${team.rootId}/agents`;
+    for (const victim of VICTIMS) {
+      const body = { agentId: victim, content: script(`text "from ${victim}"`) };
+      const conversationId = childConversationId(team.rootId, victim);
+      await team.whileStopped('worker', async () => {
+        expect(await holdfast.call({ path, body })).toMatchObject({
+          status: 503,
+          body: { code: 'temporal_unavailable', accepted: true, agentId: victim },
+        });
+        expect((await team.tree()).agents.map(({ agentId }) => agentId)).not.toContain(victim);
+        expect(await holdfast.call({ path: `/v1/conversations/${conversationId}` })).toMatchObject({
+          status: 404,
+        });
+        await team.kill(victim);
+      });
+      // Nobody asks again.
+      await team.mailOnce(team.rootId, (rows) =>
+        rows.some((row) => row.from === victim && row.state === 'applied'),
+      );
+    }
+    await expectWholeTeam(team);
+    expect((await team.mailbox()).map(({ content }) => content)).toEqual(
+      VICTIMS.map((victim) => `from ${victim}`),
+    );
+  },
+);
+
+test(
+  'A3 a child that Temporal had accepted and nobody had made is gone with Temporal’s database; asked for again it is made',
+  { timeout: TIMEOUT_MS },
+  async () => {
+    const team = await TeamUnderTest.create(holdfast);
+    const body = { agentId: 'lost', content: script('text "here"') };
+    await team.whileStopped('worker', async () => {
+      const path = `/v1/conversations/${team.rootId}/agents`;
+      expect(await holdfast.call({ path, body })).toMatchObject({ status: 503 });
+      await team.loseTemporal();
+    });
+    expect(await team.members()).toEqual([team.rootId]);
+    await team.spawn(body.agentId, body.content);
+    await team.mailOnce(team.rootId, ([row]) => row?.state === 'applied');
     await expectWholeTeam(team);
   },
 );

@@ -272,11 +272,14 @@ export class TeamUnderTest {
     await this.holdfast.process('turn-host', host);
   }
 
-  /** Temporal forgets everything, while everything is down. */
+  /** Every process of Holdfast dies at once, providers apart, and Temporal forgets everything; then `meanwhile`, then a start. */
   async loseTemporal(meanwhile: () => void = () => undefined): Promise<void> {
     const { holdfast } = this;
-    const code = await holdfast.pressCtrlC();
-    if (code !== 0) throw new Error(`it was stopped with ${code}`);
+    const roles = ['gateway', 'worker', 'turn-host', 'temporal'] as const;
+    const others = await Promise.all(roles.map((role) => holdfast.process(role)));
+    await holdfast.killSupervisor();
+    for (const each of others) signalProcess(each, 'SIGKILL');
+    await eventually(() => others.every((each) => !isSameProcess(each)));
     const files = readdirSync(holdfast.home).filter((file) => file.startsWith('temporal.db'));
     if (files.length === 0) throw new Error('Temporal has no database');
     for (const file of files) rmSync(join(holdfast.home, file));

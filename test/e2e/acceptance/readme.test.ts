@@ -67,6 +67,16 @@ test('every command answers, from npm start to holdfast stop', { timeout: 240_00
       / skipped \(missed\) +- +Missed: .* Not run: of \d+, run-once runs the latest\.$/m,
       /\{"triggerId":"tick","removed":true\}/,
     ],
+    [
+      /^root .* 1 applied /m,
+      /^└─ helper +idle, completed +1 applied .* It is 42\.$/m,
+      /^> \[Holdfast mail\] Agent helper has finished its task and says:$/m,
+    ],
+    [
+      /"agentId":"critic"/,
+      /"messageId":"m1".*"state":"(accepted|delivered|applied)"/,
+      /"rootId":"lead"/,
+    ],
     [/conversation:hello/, /"state":"idle"/, /Signal workflow succeeded/],
     [/^ok +node /m, /Nothing is in the way\.[^]*Holdfast is stopped\./],
   ]);
