@@ -16,6 +16,7 @@ import { isId } from './contracts/ids.ts';
 const PREFIX = 'hfa_';
 const KEY_BYTES = 32;
 
+/** Makes the tokens of one home, and judges them. */
 export class AgentTokens {
   readonly #keyFile: string;
   #key: Buffer | null = null;
@@ -71,7 +72,7 @@ function makeKey(file: string): Buffer {
   writeFileSync(unfinished, `${randomBytes(KEY_BYTES).toString('base64url')}\n`, { mode: 0o600 });
   try {
     // A link, unlike a rename, does not replace the key of somebody who was quicker and uses it already.
-    writeFileSync(file, readFileSync(unfinished));
+    linkSync(unfinished, file);
   } catch (error) {
     if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error;
   } finally {

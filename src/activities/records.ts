@@ -307,6 +307,9 @@ async function createAgent(
       events: [created, ...accepted],
     });
   } catch (error) {
+    // A link that cannot be; the gateway makes none, and an operator may type anything.
+    if (error instanceof TypeError)
+      throw ApplicationFailure.nonRetryable(error.message, 'invalid_request');
     const refusals: readonly string[] = ['budget_exceeded', 'request_id_reused', 'not_found'];
     if (!isHoldfastError(error) || !refusals.includes(error.code)) throw error;
     throw ApplicationFailure.nonRetryable(error.message, error.code, error.detail);

@@ -8,7 +8,7 @@
 import type { AgentViewValue } from '../contracts/events.ts';
 
 /** What a template may have in `{{ }}`. */
-export const RECOVERY_PLACEHOLDERS = ['when', 'interrupted', 'team', 'undelivered'] as const;
+const RECOVERY_PLACEHOLDERS = ['when', 'interrupted', 'team', 'undelivered'] as const;
 
 export const RECOVERY_TEMPLATE = `Holdfast was stopped and has started again. At {{when}} it found that this had been interrupted:
 {{interrupted}}

@@ -93,7 +93,13 @@ import {
 import { isLongRun } from './run-length.ts';
 
 /** What one run of the workflow hands to the next, or what the gateway starts the first with. */
-export type ConversationRunInput = ConversationInputValue & { carried?: ConversationModel };
+export type ConversationRunInput = ConversationInputValue & {
+  carried?: ConversationModel;
+  mailLeft?: MailLeft;
+};
+
+/** There is mail that the queue had no room for; there is some that waits for the end of a turn. */
+type MailLeft = { more: boolean; waits: boolean };
 
 // The store may be busy or full for a while: a recorded Signal waits for it, however long (A1).
 const records = proxyLocalActivities<
@@ -159,15 +165,16 @@ class ConversationRun {
   #shownQuiet = false;
   /** Cancels and answers on their way to the host: they would be lost with this run. */
   #errands = 0;
-  /** There is mail that the queue had no room for; there is some that waits for the end of a turn. Lost with this run: the watch says it again. */
-  #mailLeft = { more: false, waits: false };
+  /** Of what waits no watch tells: it goes from one run to the next. */
+  #mailLeft: MailLeft = { more: false, waits: false };
   #lastOutcome: OutcomeName | null = null;
   /** What the table is to be told, once what it follows from is recorded. */
   #words: TableWord[] = [];
 
   constructor(input: ConversationRunInput) {
     this.#input = input;
-    const { conversationId, carried } = input;
+    const { conversationId, carried, mailLeft } = input;
+    if (mailLeft !== undefined) this.#mailLeft = mailLeft;
     // A model that was carried over from before there were tables lacks what they brought.
     this.#model = {
       ...newConversation({ conversationId, provider: '', model: null }),
@@ -220,8 +227,12 @@ class ConversationRun {
   #continueAsNew(): Promise<never> {
     const { conversationId, queue, turn } = this.#model;
     const isIdle = queue.length === 0 && turn === null && this.#running.size === 0;
+    const { more, waits } = this.#mailLeft;
+    const mailLeft = more || waits ? { mailLeft: this.#mailLeft } : {};
     return continueAsNew<typeof conversation>(
-      isIdle ? { conversationId, carried: this.#model } : { conversationId },
+      isIdle
+        ? { conversationId, carried: this.#model, ...mailLeft }
+        : { conversationId, ...mailLeft },
     );
   }
 

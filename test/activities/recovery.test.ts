@@ -436,6 +436,19 @@ describe('a host that dies', () => {
     expect(await recover()).toEqual([]);
   });
 
+  test('M2 between the ends and the mail, and is started again with nobody to be told: what is owed is told all the same', async () => {
+    await idleRoot();
+    const task = await child('a', root);
+    await begunAndLost([task]);
+    await kill(task);
+    (await boot('boot1')).close();
+    await boot(null);
+    await recover();
+    expect(await recoveriesOf(ROOT)).toMatchObject([{ boot: 'boot1' }]);
+    // Else the end of its child would wait for ever.
+    expect((await takeable(ROOT)).map(({ kind }) => kind)).toEqual(['error', 'recovery']);
+  });
+
   test('M2 between two ends: one mail tells of both, and covers what the root’s own boot has ended', async () => {
     const own = await accept(HANG);
     const first = await child('a', root);

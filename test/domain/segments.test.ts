@@ -562,6 +562,21 @@ describe('segments: the end', () => {
       },
     },
     {
+      end: { outcome: 'interrupted', cause: 'provider_died', message: 'gone', boot: 'boot1' },
+      by: 'holdfast',
+      last: {
+        type: 'chat.interrupted',
+        ...place,
+        payload: {
+          cause: 'provider_died',
+          retryable: true,
+          message: 'gone',
+          toolsStarted: 1,
+          boot: 'boot1',
+        },
+      },
+    },
+    {
       end: { outcome: 'cancelled', by: 'user' },
       by: 'user',
       last: { type: 'chat.cancelled', ...place, payload: { by: 'user' } },

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 
 import { HoldfastError } from '../../src/contracts/errors.ts';
+import { promptOfMail } from '../../src/domain/mail.ts';
 import type { LineFromProgram } from '../../src/providers/scripted/wire.ts';
 import { RunningProgram, textOf } from '../providers/scripted/running-program.ts';
 import { eventually } from '../support/eventually.ts';
@@ -151,6 +152,25 @@ describe('steps', () => {
     expect(lines.at(-1)).toMatchObject({ outcome: 'cancelled' });
   });
 
+  test('a cancel ends a call that is still being connected', async () => {
+    // takes connections, and never answers
+    const silent = createServer(() => arrived.resolve());
+    const arrived = Promise.withResolvers<void>();
+    const listening = Promise.withResolvers<void>();
+    silent.listen(0, '127.0.0.1', () => listening.resolve());
+    await listening.promise;
+    onTestFinished(() => void silent.close());
+    const { port } = silent.address() as AddressInfo;
+    const program = agentOf(new URL(`http://127.0.0.1:${port}/mcp`));
+    const turn = program.script('team', 'text "on"');
+    await arrived.promise;
+    program.send({ type: 'cancel', id: turn });
+    const lines = await endOf(program, turn);
+    // not what the try came to in the end
+    expect(calls(lines)[1]).toMatchObject({ status: 'error', output: 'cancelled' });
+    expect(lines.at(-1)).toMatchObject({ outcome: 'cancelled' });
+  });
+
   test('a connection that breaks, and a gateway that is away, are waited for; the call is the same one', async () => {
     const server = await McpServerDouble.start();
     const gate = await FlakyGate.before(server.url);
@@ -177,7 +197,13 @@ describe('steps', () => {
 });
 
 describe('a prompt that is mail', () => {
-  const mail = (text: string) => `[Holdfast mail] Message from agent b:\n${text}`;
+  const mail = (content: string) =>
+    promptOfMail({
+      kind: 'message',
+      sender: { agentId: 'b', name: 'Bee' },
+      content,
+      outcome: null,
+    });
 
   test.each<[string, string, string]>([
     ['a script under a heading', mail('#script\ntext "a"'), 'a'],

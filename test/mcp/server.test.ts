@@ -362,6 +362,14 @@ describe('1: stateless', () => {
     expect(answer).toMatchObject({ status: 202, text: '' });
   });
 
+  test('who listens for changes, of which there are none, is let go when the gateway stops', async () => {
+    const server = await McpServerDouble.start();
+    const client = await server.connect('2026');
+    const subscription = await client.listen({ toolsListChanged: true });
+    await server.app.close();
+    await subscription.closed;
+  });
+
   test('who goes away in the middle of a call leaves nothing behind, and it is carried out', async () => {
     const server = await McpServerDouble.start();
     const release = Promise.withResolvers<void>();

@@ -220,22 +220,26 @@ function expectEnds({ logs, links }: World, conversationId: string): void {
   const link = links.get(conversationId);
   const log = logs.get(conversationId) ?? [];
   if (link === undefined) return;
-  const rows = mailboxOf(logs.get(link.parentId) ?? []).filter(
-    ({ from, messageId }) => from === conversationId && messageId.startsWith('end-'),
+  const told = (logs.get(link.parentId) ?? []).flatMap((event) =>
+    event.type === 'mail.accepted' &&
+    event.payload.from === conversationId &&
+    event.payload.messageId.startsWith('end-')
+      ? [event.payload]
+      : [],
   );
   const expected = tasksEnds(log, link.parentId);
   expect(
-    rows.map(({ messageId, outcome, waits, boot: name }) => ({
+    told.map(({ messageId, outcome, waits = false, boot = null }) => ({
       messageId,
       outcome,
       waits,
-      boot: name,
+      boot,
     })),
   ).toStrictEqual(expected.map(({ end }) => end));
-  for (const [index, row] of rows.entries()) {
-    expect(row.kind).toBe(row.outcome === 'completed' ? 'result' : 'error');
+  for (const [index, { kind, outcome, content }] of told.entries()) {
+    expect(kind).toBe(outcome === 'completed' ? 'result' : 'error');
     const text = expected[index]?.said ?? '';
-    expect(row.content).toContain(text === '' ? 'said nothing' : text);
+    expect(content).toContain(text === '' ? 'said nothing' : text);
   }
 }
 

@@ -319,14 +319,18 @@ function checkSilence(
       .filter((fault) => fault.fault === 'stop' && is(fault))
       .map(({ atMs, forMs }) => Math.min(atMs + forMs, end.atMs) - Math.max(atMs, lastSign.atMs))
       .reduce((sum, overlapMs) => sum + Math.max(0, overlapMs), 0);
-  // A call to its team is silent while nobody answers it.
-  const asksTeam = known.events.some(
+  // A call to its team is silent while nobody answers it; stopped, it has been answered.
+  const call = known.events.findLast(
     (event) =>
-      event.seq === lastSign.seq &&
-      event.type === 'tool.start' &&
-      MCP_TOOLS.some((tool) => tool === event.payload.name),
+      event.turnId === turnId &&
+      event.attempt === attempt.attempt &&
+      (event.type === 'tool.start' || event.type === 'tool.end') &&
+      event.seq < (attempt.stoppingSeq ?? end.seq),
   );
-  const nobodyAnswers = asksTeam && hitWithin(({ role }) => role !== 'provider', lastSign.atMs);
+  const nobodyAnswers =
+    call?.type === 'tool.start' &&
+    MCP_TOOLS.some((tool) => tool === call.payload.name) &&
+    hitWithin(({ role }) => role !== 'provider', Date.parse(call.at));
   // Half of it: the rest may be other stops' and the script's own silence.
   const stoppedLong = stoppedMs(ofProvider) >= stalledMs / 2;
   court.expect('Q1', hangs || stoppedLong || nobodyAnswers, () => ({

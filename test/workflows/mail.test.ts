@@ -408,6 +408,13 @@ test('a cancel by cascade reaches everybody below, and what it makes them say st
     ['task', 'applied'],
     ['error', 'accepted'],
   ]);
+  // By then the Workflow has begun another run.
+  const runOf = async (): Promise<string> =>
+    (await client.workflow.getHandle(conversationWorkflowId(root)).describe()).runId;
+  const first = await runOf();
+  for (let index = 0; index < 150; index += 1)
+    await signal(root, 'updateConversation', { commandId: `k${index}`, title: `t${index}` });
+  await eventually(async () => ((await runOf()) === first ? undefined : true));
   // A turn that ends well takes them along, in one turn.
   await send(root, 'r2');
   const second = await running(root);

@@ -23,11 +23,12 @@ declare module 'fastify' {
   }
 }
 
-/** JSON-RPC's own codes. */
+/** JSON-RPC's own codes, for what is refused before it is read as a message. */
 const PARSE_ERROR = -32_700;
 const INVALID_REQUEST = -32_600;
 const INTERNAL_ERROR = -32_603;
 
+/** What `/mcp` stands on. */
 export type McpParts = {
   agents: AgentActions;
   store: Pick<Store, 'summary'>;
@@ -73,7 +74,7 @@ export function mountMcp(
       return rpcError(payload);
     });
     scope.route({
-      // A GET or DELETE with a token is answered by the SDK: there are no sessions here.
+      // GET and DELETE are refused, but to nobody without a token: a client asks for a stream, and is to hear that there is none.
       method: ['GET', 'POST', 'DELETE'],
       url: MCP_PATH,
       handler: async (request, reply) => {

@@ -33,6 +33,7 @@ export type AgentsHandler = {
   close(): Promise<void>;
 };
 
+/** Serves the tools to the agents of all conversations. Whose token a request had, its caller has looked at. */
 export function createAgentsHandler({
   agents,
   version,

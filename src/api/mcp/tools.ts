@@ -48,8 +48,10 @@ export type AgentActions = {
 /** Who calls. */
 export type Caller = { conversationId: string; agents: AgentActions };
 
+/** By which a tool is called. */
 export type ToolName = (typeof MCP_TOOLS)[number];
 
+/** What is shown of a tool, and what it does. */
 export type Tool = {
   name: ToolName;
   title: string;
@@ -159,6 +161,7 @@ const Member = Type.Object({
 });
 const TeamOutput = Type.Object({ team: Type.Array(Member) });
 
+/** All of them, in the order in which they are shown. */
 export const tools: readonly Tool[] = [
   tool({
     name: 'spawn_agent',

@@ -53,6 +53,7 @@ const MAIL_HEADING = '[Holdfast mail] ';
 /** @typedef {{ id: string, kind: 'delta' | 'think', streams: { stream: Stream, sent: number }[], text: Repeated }} Block */
 /** @typedef {{ line: number, run: (turn: Turn) => void | Promise<void> }} Step */
 /** @typedef {{ decision: 'allow' | 'deny', message: string | null }} Answer */
+/** @typedef {{ ok: boolean, text: string }} ToolEnd */
 
 /** Thrown through a step to end its turn. */
 class TurnEnd extends Error {
@@ -347,8 +348,14 @@ class Turn {
     const toolCallId = `tool-${tools}`;
     say({ type: 'tool.start', toolCallId, name, input });
     const stopped = new AbortController();
-    this.wake = () => stopped.abort();
-    const { ok, text } = await callTool(name, input, stopped.signal);
+    // not left to the call: one that is only being connected hears of no abort
+    const { ok, text } = await new Promise((/** @type {(end: ToolEnd) => void} */ resolve) => {
+      this.wake = () => {
+        stopped.abort();
+        resolve({ ok: false, text: 'cancelled' });
+      };
+      void callTool(name, input, stopped.signal).then(resolve);
+    });
     this.wake = null;
     say({ type: 'tool.end', toolCallId, status: ok ? 'ok' : 'error', output: text });
     this.look();
@@ -418,7 +425,7 @@ async function runTurn({ id, prompt, history, cancelled }) {
 /**
  * One call, tried again for a while when the gateway cannot be reached. Does not throw.
  * @param {string} name @param {Record<string, unknown>} input @param {AbortSignal} signal
- * @returns {Promise<{ ok: boolean, text: string }>}
+ * @returns {Promise<ToolEnd>}
  */
 async function callTool(name, input, signal) {
   if (mcpConfig === null) return { ok: false, text: 'There is no --mcp-config: this is no agent.' };
@@ -435,8 +442,8 @@ async function callTool(name, input, signal) {
       team?.then((client) => client.close()).catch(() => {});
       team = null;
       const text = error instanceof Error ? error.message : String(error);
-      if (signal.aborted) return { ok: false, text: 'cancelled' };
-      if (!isPassing(error) || performance.now() > deadline) return { ok: false, text };
+      if (signal.aborted || !isPassing(error) || performance.now() > deadline)
+        return { ok: false, text };
       await new Promise((resolve) => setTimeout(resolve, TOOL_AGAIN_MS));
     }
   }

@@ -124,12 +124,7 @@ const STEPS: Record<string, Step> = {
     await newReply(team);
     await team.mailOnce(team.rootId, ([row]) => row?.state === 'delivered');
     await fault();
-    // Without its provider there is nothing to allow.
-    const { activeTurn } = await team.viewOnce(
-      team.rootId,
-      (view) => view.approvals.length > 0 || view.queue.length === 0,
-    );
-    if (activeTurn?.phase === 'waiting-for-approval') await team.allow(team.rootId);
+    await team.allowWhile(team.rootId, async () => (await stateOf(team)) === 'delivered');
   },
   'A’s turn has ended, and the turn with the row is not started': async (team, fault) => {
     await team.send(team.rootId, script(LONG_SLEEP));

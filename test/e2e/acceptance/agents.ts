@@ -190,6 +190,19 @@ export class TeamUnderTest {
     });
   }
 
+  /** Allows whatever is asked, as long as `goesOn`: what was asked by a provider that was killed need not be answered. */
+  async allowWhile(conversationId: string, goesOn: () => Promise<boolean>): Promise<void> {
+    await eventually(async () => {
+      const { approvals } = await this.view(conversationId);
+      for (const { approvalId } of approvals)
+        await this.holdfast.call({
+          path: `/v1/conversations/${conversationId}/approvals/${approvalId}`,
+          body: { decision: 'allow' },
+        });
+      return !(await goesOn());
+    }, RECOVERED_WITHIN_MS);
+  }
+
   /** The event of the log, once it is there. */
   async event<Type extends Event['type']>(
     conversationId: string,
