@@ -65,8 +65,8 @@ export class AgentsDouble implements AgentActions {
   before: () => Promise<void> = async () => undefined;
   rows: MailRowValue[] = [];
   members: AgentViewValue[] = [];
-  /** Whether a message is recorded in time. */
-  records = true;
+  /** How often a message is asked for before it is recorded. */
+  unrecorded = 0;
 
   async spawn(conversationId: string, body: Parameters<AgentActions['spawn']>[1]) {
     await this.#ask('spawn', conversationId, body);
@@ -80,9 +80,10 @@ export class AgentsDouble implements AgentActions {
   ): ReturnType<AgentActions['send']> {
     await this.#ask('send', conversationId, body);
     const messageId = body.messageId ?? 'made';
-    return this.records
-      ? { status: 'recorded', row: mailRow({ messageId, state: 'delivered' }) }
-      : { status: 'accepted', messageId };
+    if (this.unrecorded === 0)
+      return { status: 'recorded', row: mailRow({ messageId, state: 'delivered' }) };
+    this.unrecorded -= 1;
+    return { status: 'accepted', messageId };
   }
 
   async team(conversationId: string): Promise<TeamViewValue> {

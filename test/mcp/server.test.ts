@@ -118,19 +118,27 @@ describe.each(GENERATIONS)('a client of %s', (generation) => {
     ]);
   });
 
-  test('send_message says what has become of it, also when it is not recorded in time', async () => {
+  test('M1 send_message answers when its row is there, however long that takes: what its sender does next comes after it', async () => {
     const server = await McpServerDouble.start();
     const client = await server.connect(generation);
     const args = { to: 'b', content: 'hi', message_id: 'm7' };
+    server.agents.unrecorded = 4;
     const sent = await call(client, 'send_message', args);
     expect(sent.result.structuredContent).toEqual({ message_id: 'm7', state: 'delivered' });
-    server.agents.records = false;
-    const late = await call(client, 'send_message', { to: 'b', content: 'hi' });
-    expect(late.result.structuredContent).toEqual({ message_id: 'made', state: 'accepted' });
-    expect(server.agents.asked).toEqual([
-      { action: 'send', conversationId: 'c1', body: { to: 'b', content: 'hi', messageId: 'm7' } },
-      { action: 'send', conversationId: 'c1', body: { to: 'b', content: 'hi' } },
-    ]);
+    const body = { to: 'b', content: 'hi', messageId: 'm7' };
+    const once = { action: 'send', conversationId: 'c1', body };
+    expect(server.agents.asked).toEqual([once, once, once, once, once]);
+  });
+
+  test('M1 send_message that is not recorded for long says under which id to call again', async () => {
+    const server = await McpServerDouble.start();
+    const client = await server.connect(generation);
+    server.agents.unrecorded = 5;
+    const { text, isError } = await call(client, 'send_message', { to: 'b', content: 'hi' });
+    expect(isError).toBe(true);
+    const ids = server.agents.asked.map(({ body }) => (body as { messageId: string }).messageId);
+    expect(new Set(ids).size).toBe(1);
+    expect(text).toContain(`call again with message_id "${ids[0]}"`);
   });
 
   test('2: check_inbox shows what waits, each once, and nothing else', async () => {

@@ -31,10 +31,15 @@ function attemptEnds(log: readonly Event[]): EndEvent[] {
 
 /** What a child's parent is to be told, by the child's log: of each attempt of its task that has ended. */
 function tasksEnds(log: readonly Event[], parentId: string) {
-  const mailbox = mailboxOf(log);
-  const task = mailbox.find(({ kind, from }) => kind === 'task' && from === parentId);
+  // As things stood when it ended: a turn may take the task in when an earlier attempt of it is over.
+  const isOfTask = (end: EndEvent): boolean => {
+    const task = mailboxOf(log.filter(({ seq }) => seq <= end.seq)).find(
+      ({ kind, from }) => kind === 'task' && from === parentId,
+    );
+    return task?.state === 'applied' && end.turnId === task.turnId;
+  };
   return attemptEnds(log)
-    .filter(({ turnId }) => task?.state === 'applied' && turnId === task.turnId)
+    .filter(isOfTask)
     .map((end) => ({
       end: {
         messageId: `end-${end.turnId}-${end.attempt}`,

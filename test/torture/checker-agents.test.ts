@@ -337,6 +337,17 @@ const cases: [Invariant, string, () => Evidence, RegExp][] = [
       }),
     /row m7 from r was applied before m1, which was accepted earlier/,
   ],
+  [
+    'M1',
+    'a row that waits for a turn that ends well, and starts one before',
+    () =>
+      otherwise((steps) => {
+        drop(steps, 'q5 starts', 'q5 said', 'm6', 'm6 waits', 'm6 taken', 'm6 left', 'q5 quotes');
+        drop(steps, 'q5 ends', 'q5 idle');
+        found(steps, 'e starts').afterMs = 60_000;
+      }),
+    /row end-.* from e waits for a turn that ends well, and was taken by r before there was one/,
+  ],
   // Ends.
   [
     'M1',

@@ -757,7 +757,7 @@ function agentActsAt(atMs: (name: string) => number): AgentActRecord[] {
     wrote('m3', 'r', 'b'),
     wrote('m4', 'r', 'd'),
     wrote('m6', 'c', 'r', {}, 'steer'),
-    asked('m3 again', 'b', { do: 'resend', messageId: 'm3', from: 'r' }),
+    asked('m3 again', 'b', { do: 'resend', messageId: 'm3', from: 'root' }),
     asked('r cancelled', 'r', { do: 'cascade' }),
     asked(
       'm1',

@@ -6,6 +6,7 @@
  *  2 What is applied is applied once: by the turn that began with it, was given it along with other mail, or took it in. Its text
  *    is in the transcript once, in that turn, whole, under the name of who said it, in the order of the marks. What another row
  *    tells is told by that one alone.
+ *    What waits starts nothing by itself: it is taken along with other mail, or after a turn that was not cancelled.
  *  3 What one sender says to one receiver is applied in the order of its acceptance, as far as nothing was meant to wait, to be
  *    held, to be taken in early or to be sent again.
  *  4 Every attempt of a child's task that has ended has one row in its parent's mailbox, written with that end, which says how it
@@ -37,7 +38,6 @@ import {
   type Asked,
   askedByScripts,
   isOf,
-  linkOf,
   type Mailbox,
   type Member,
   ordersOf,
@@ -51,6 +51,9 @@ import {
 /** Begins the line that says whose mail it is. Source: docs/agents.md. */
 const HEADING = '[Holdfast mail] ';
 const DONE = new Set(['applied', 'failed', 'expired']);
+const RECEIPTS = new Set(['chat.queued', 'chat.started', 'chat.rejected']);
+/** From an end to what its Workflow decides upon it, whatever dies in between. */
+const SETTLED_WITHIN_MS = 20_000;
 /** As much of a child's answer as is told whole, its marks of what is left out apart. */
 const WHOLE_BYTES = MAIL_END_BYTES / 2;
 
@@ -64,6 +67,7 @@ export function checkMail(given: Given): void {
       const { mailbox } = member;
       for (const row of mailbox.rows.values()) {
         checkRow(court, mailbox, row, evidence);
+        checkWaiting(court, mailbox, row);
         checkSender(court, team, member, row, { asked, evidence });
       }
       checkTold(court, team, mailbox);
@@ -75,7 +79,6 @@ export function checkMail(given: Given): void {
       }
     }
     checkOthersEnds(court, team);
-    checkOnce(court, team);
     checkReading(court, team);
   }
   checkAnswers(court, given);
@@ -134,6 +137,34 @@ function checkRow(court: Court, mailbox: Mailbox, row: Row, evidence: Evidence):
     );
     expect(wasAsked, () => `${whose(row)} was sent again, and nobody had asked for it`);
   }
+}
+
+/** 2: a person who stopped everything has stopped everything. */
+function checkWaiting(court: Court, mailbox: Mailbox, row: Row): void {
+  const { events, evidence } = mailbox.known;
+  const receiptOf = ({ requestIds }: Row): number =>
+    events.find(({ type, requestId }) => RECEIPTS.has(type) && requestIds.includes(requestId ?? ''))
+      ?.seq ?? Infinity;
+  const [application] = row.applications;
+  if (!row.waits || row.sending > 1 || application === undefined) return;
+  const taken = receiptOf(row);
+  // An end may be settled only when the row is there.
+  const afterEnd = events.some(
+    (event) =>
+      event.seq < taken &&
+      event.attempt !== undefined &&
+      event.type in OUTCOME_OF &&
+      event.type !== 'chat.cancelled' &&
+      Date.parse(event.at) >= row.atMs - SETTLED_WITHIN_MS,
+  );
+  const along = [...mailbox.rows.values()].some((other) => {
+    const got = receiptOf(other);
+    return !other.waits && other.seq < taken && got > row.seq && got !== Infinity;
+  });
+  court.expect('M1', afterEnd || along, () => ({
+    what: `${whose(row)} waits for a turn that ends well, and was taken by ${evidence.conversationId} before there was one`,
+    ...rowPlace(mailbox, row),
+  }));
 }
 
 /** 2: messages that say which mail they are, and what they say. */
@@ -470,16 +501,6 @@ function checkSender(
     () =>
       `${JSON.stringify(row.content.slice(0, 60))} is ${rows.length} times in the mailbox of ${receiver}; the script of ${row.from} that says it ran ${times} times`,
   );
-}
-
-/** 1: a messageId of a sender is one message, whoever it was for. */
-function checkOnce(court: Court, team: Team): void {
-  const links = [...team.members.values()].map((member) => linkOf(member.known)?.agentId ?? 'root');
-  court.expect('M1', new Set(links).size === links.length, () => ({
-    what: `members of team ${team.rootId} share a name: ${links.join(', ')}`,
-    conversationId: team.rootId,
-    excerpt: [],
-  }));
 }
 
 /** 5: what was answered, and what had to be refused. */

@@ -6,6 +6,8 @@
  *
  * Descriptions are read by models: they say what happens, when, and what is not needed.
  */
+import { randomUUID } from 'node:crypto';
+
 import { Type, type Static, type TSchema } from 'typebox';
 
 import type {
@@ -14,6 +16,7 @@ import type {
   SpawnAgentBodyValue,
   TeamViewValue,
 } from '../../contracts/agents.ts';
+import { HoldfastError } from '../../contracts/errors.ts';
 import {
   type AgentViewValue,
   ConversationState,
@@ -71,6 +74,8 @@ const INBOX_ROWS = 50;
 /** Of each row's text: all of it is given in the receiver's next turn. */
 const INBOX_CHARS = 1_000;
 const LINE_CHARS = 160;
+/** A row is there in milliseconds, unless no worker is. Each asking waits as long as a receipt is waited for. */
+const RECORD_ASKS = 5;
 
 const closed = { additionalProperties: false };
 
@@ -196,15 +201,19 @@ export const tools: readonly Tool[] = [
     readOnly: false,
     idempotent: false,
     async run({ conversationId, agents }, input) {
-      const { to, content, message_id } = input;
-      const sent = await agents.send(conversationId, {
-        to,
-        content,
-        ...(message_id === undefined ? {} : { messageId: message_id }),
-      });
-      return sent.status === 'recorded'
-        ? { message_id: sent.row.messageId, state: sent.row.state }
-        : { message_id: sent.messageId, state: 'accepted' };
+      const { to, content, message_id = randomUUID() } = input;
+      const body = { to, content, messageId: message_id };
+      // Answered before its row is there, its sender may end first, and that is told before what it has written.
+      for (let asked = 0; asked < RECORD_ASKS; asked += 1) {
+        const sent = await agents.send(conversationId, body);
+        if (sent.status === 'recorded')
+          return { message_id: sent.row.messageId, state: sent.row.state };
+      }
+      throw new HoldfastError(
+        'temporal_unavailable',
+        `The message is accepted and will be given to its receiver; it is not recorded yet. To be sure, call again with message_id "${message_id}".`,
+        { accepted: true },
+      );
     },
   }),
   tool({
