@@ -14,6 +14,7 @@ import { SIGNAL } from '../contracts/names.ts';
 import { beginningOf, utf8Bytes } from '../domain/conversation.ts';
 import { promptOfMail } from '../domain/mail.ts';
 import type { Store, TakeableMail } from '../store/port.ts';
+import { type DecisionBasis, isBehind } from './records.ts';
 import type { WorkflowSignals } from './tables.ts';
 
 /** A row as the Workflow takes it: a send. */
@@ -26,6 +27,8 @@ export type MailItem = {
 };
 
 export type MailLook = {
+  /** What runs or waits is not what the Workflow believes: nothing was taken, and it is to read the store first. */
+  behind?: true;
   items: MailItem[];
   /** There is more than the queue has room for. */
   more: boolean;
@@ -35,8 +38,8 @@ export type MailLook = {
 
 export type MailActivities = ReturnType<typeof createMailActivities>;
 
-/** A longer one is not offered to a running turn. */
-const STEER_BYTES = 64 * 1024;
+/** A longer one, as JSON, is not offered to a running turn: an activity answers at most 2 MiB, of so many rows. */
+const STEER_BYTES = 16 * 1024;
 
 export function createMailActivities(parts: {
   store: Store;
@@ -119,8 +122,13 @@ export function createMailActivities(parts: {
       limit: number;
       limitBytes: number;
       waiting: boolean;
+      /** What the Workflow takes to be running and waiting. */
+      basis: DecisionBasis;
     }): Promise<MailLook> {
       const { conversationId, limit, limitBytes } = request;
+      // An earlier run of this very task may have taken rows, and died before it was told: they are in the queue, or running.
+      if (isBehind(request.basis, await store.workflowState(conversationId)))
+        return { behind: true, items: [], more: true, waits: true };
       if (request.message !== undefined) await accept(conversationId, request.message);
       if (request.again !== undefined) await again(conversationId, request.again);
       const look = (waiting: boolean) =>
@@ -152,14 +160,23 @@ export function createMailActivities(parts: {
       if (items.length > 0 || more) await signals.signalConversation(conversationId, SIGNAL.mail);
     },
 
-    /** Tells its children to cancel what runs in them and below them, and to hold what waits. */
-    async tellChildren({ conversationId }: { conversationId: string }): Promise<void> {
-      for (const child of await store.children(conversationId))
-        await signals.signalConversation(child, SIGNAL.cancel, {
-          by: 'cascade',
-          holdQueue: true,
-          cascade: true,
-        });
+    /** Tells its children, but those, to cancel what runs in them and below them, and to hold what waits; all that it has. */
+    async tellChildren({
+      conversationId,
+      but,
+    }: {
+      conversationId: string;
+      but: readonly string[];
+    }): Promise<string[]> {
+      const children = await store.children(conversationId);
+      for (const child of children)
+        if (!but.includes(child))
+          await signals.signalConversation(child, SIGNAL.cancel, {
+            by: 'cascade',
+            holdQueue: true,
+            cascade: true,
+          });
+      return children;
     },
   };
 
@@ -173,7 +190,7 @@ function itemOf(row: TakeableMail): MailItem {
   const { messageId, from, kind, requestId } = row;
   const prompt = promptOfMail(row);
   const bytes = utf8Bytes(prompt);
-  const steers = row.whenBusy === 'steer' && bytes <= STEER_BYTES;
+  const steers = row.whenBusy === 'steer' && utf8Bytes(JSON.stringify(prompt)) <= STEER_BYTES;
   return {
     requestId,
     content: steers ? prompt : beginningOf(prompt),

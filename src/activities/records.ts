@@ -39,6 +39,8 @@ export type ConversationStart = {
   tableId: string | null;
   /** Absent in histories of before there were agents. */
   parentId?: string | null;
+  /** Something of its mailbox is to be taken. */
+  mailLeft?: boolean;
   /** Absent in histories of before there were tables. */
   title?: string;
   held?: boolean;
@@ -111,7 +113,14 @@ export function createRecordActivities(parts: { store: Store }) {
       // Their texts stay in the store: an answer of more than 2 MiB would end the workflow.
       const rows = queue.map(heldItem);
       const parentId = (await store.agent(conversationId))?.parentId ?? null;
-      return { provider, model, tableId, title, state, host, turn, queue: rows, held, parentId };
+      const { more: mailLeft } = await store.takeableMail({
+        conversationId,
+        limit: 0,
+        limitBytes: 0,
+        waiting: true,
+      });
+      const facts = { provider, model, tableId, title, state, host, turn, queue: rows, held };
+      return { ...facts, parentId, mailLeft };
     },
 
     async recordDecision(request: RecordRequest): Promise<RecordAnswer> {
@@ -328,7 +337,7 @@ async function createAgent(
  * killed when local activities have committed, and the second time other commands come first. What they decide must then
  * be decided anew, from what is recorded (S1, S2, A1).
  */
-function isBehind(basis: DecisionBasis, state: WorkflowState | null): boolean {
+export function isBehind(basis: DecisionBasis, state: WorkflowState | null): boolean {
   if (state === null) return false;
   const { turn, queue, held } = state;
   // None runs: the workflow's may have just ended; `unlessEnded` tells it.

@@ -73,6 +73,8 @@ export const TURN_ACTIVITY_LIMIT_MS = 30 * 24 * 3_600_000;
 export const HISTORY_EVENTS_LIMIT = 250;
 /** The same for runs that a worker began before that: what it had decided must replay. */
 export const HISTORY_EVENTS_LIMIT_BEFORE = 600;
+/** Past so many events it does so in mid-turn too: what comes to a busy conversation (mail, edits of its queue) is not bounded by turns. */
+export const HISTORY_EVENTS_LIMIT_IN_TURN = 1_000;
 /** Past this a conversation continues as new in mid-turn too: a history ends at 50 MiB, and one Signal may bring a MiB. */
 export const HISTORY_LIMIT_BYTES = 8 * 1024 * 1024;
 /** The same for a fire that no other one of its trigger has followed. */
@@ -121,5 +123,7 @@ export const MAIL_EXPIRY_LIMIT_MS = 30 * 24 * 3_600_000;
 export const MAIL_QUEUE_LIMIT = QUEUE_LIMIT / 2;
 /** Most bytes of them, and of mail that one turn is given. */
 export const MAIL_QUEUE_LIMIT_BYTES = PROMPT_LIMIT_BYTES - 64 * 1024;
+/** So long a root's mailbox waits for what a boot's host has to tell of it; then any host may, and its rows are taken. */
+export const RECOVERY_OWED_MS = 300_000;
 /** Mail that was accepted so long ago and not taken: its receiver is told again to look. */
 export const MAIL_UNTAKEN_MS = 2_000;

@@ -10,6 +10,7 @@ import { hash128 } from './turn-ids.ts';
 
 /** Begins the first line of every prompt that is mail, and of nothing that a person sends by accident. */
 const HEADING = '[Holdfast mail] ';
+const HEADING_LINES = /^\[Holdfast mail\] /gmu;
 
 /**
  * Of the child with this agentId, in this team: asked for twice, it is one. Whoever uses it sees to it that what is there is
@@ -38,7 +39,9 @@ export function promptOfMail(mail: {
   content: string;
   outcome: OutcomeName | null;
 }): string {
-  const { kind, sender, content, outcome } = mail;
+  const { kind, sender, outcome } = mail;
+  // A line of it that reads as such a heading would pass for another's mail.
+  const content = kind === 'task' ? mail.content : mail.content.replace(HEADING_LINES, '> $&');
   const who = sender === null ? '' : nameOf(sender);
   switch (kind) {
     case 'task':
@@ -99,7 +102,7 @@ export function mailOfEnd(end: {
 }
 
 function nameOf({ agentId, name }: { agentId: string; name: string }): string {
-  const plain = name.replace(/\s+/gu, ' ').trim();
+  const plain = name.replace(/[\s\p{C}]+/gu, ' ').trim();
   return plain === '' || plain === agentId ? agentId : `${plain} (${agentId})`;
 }
 

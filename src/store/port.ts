@@ -457,8 +457,9 @@ export interface Store {
     messageId: string;
   }): Promise<MailRowValue | null>;
   /**
-   * Rows of a mailbox that are accepted and not covered, in order, as many as fit into both limits, but one at least; `more`: there are
-   * others. Those that wait (`waits`) only with `waiting`. `limit` 0: none. Also those that have expired.
+   * Rows of a mailbox that are accepted and not covered, in order, as many as fit into both limits, and one that is larger when the
+   * limit is MAIL_QUEUE_LIMIT_BYTES; `more`: there are others. Those that wait (`waits`) only with `waiting`. `limit` 0: none. Also
+   * those that have expired. Not those of a boot of which the root is to be told (M2), for RECOVERY_OWED_MS at most.
    */
   takeableMail(request: {
     conversationId: string;
@@ -474,7 +475,7 @@ export interface Store {
     after: string;
     limit: number;
   }): Promise<string[]>;
-  /** Of attempts that ran on that host, or on none that is known. */
+  /** Of attempts that ran on that host, or on none that is known, and what has been owed for longer than RECOVERY_OWED_MS. */
   owedRecoveries(host: string): Promise<OwedRecovery[]>;
 
   /** Events after `afterSeq`, upwards, at most `limit`; `lastSeq` is the stream's newest. */

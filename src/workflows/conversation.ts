@@ -26,14 +26,14 @@ import {
 
 import type { AttemptEnd, AttemptRef } from '../activities/live-turn.ts';
 import type { MailActivities } from '../activities/mail.ts';
-import type { RecordActivities, RecordAnswer } from '../activities/records.ts';
+import type { DecisionBasis, RecordActivities, RecordAnswer } from '../activities/records.ts';
 import type { TableActivities, TableWord } from '../activities/tables.ts';
 import type { ClaimActivities, TurnActivities } from '../activities/turns.ts';
 import type { MailSignalValue } from '../contracts/agents.ts';
-import type { OutcomeName } from '../contracts/events.ts';
 import { attemptKey } from '../contracts/ids.ts';
 import {
   HEARTBEAT_TIMEOUT_MS,
+  HISTORY_EVENTS_LIMIT_IN_TURN,
   HISTORY_LIMIT_BYTES,
   TURN_ACTIVITY_LIMIT_MS,
 } from '../contracts/limits.ts';
@@ -167,7 +167,10 @@ class ConversationRun {
   #errands = 0;
   /** Of what waits no watch tells: it goes from one run to the next. */
   #mailLeft: MailLeft = { more: false, waits: false };
-  #lastOutcome: OutcomeName | null = null;
+  /** Of the turn that has ended last: whether it ended well, and nobody had asked for its end. */
+  #endedWell = false;
+  /** Children that were told of a cancel by cascade, until the turn that it meant has ended; null: there is none. */
+  #toldOfCascade: string[] | null = null;
   /** What the table is to be told, once what it follows from is recorded. */
   #words: TableWord[] = [];
 
@@ -249,23 +252,31 @@ class ConversationRun {
     const mail = parseMailSignal(value);
     if (mail === null)
       log.warn('a signal without the documented shape was ignored', { name: SIGNAL.mail });
-    else this.#inbox.push({ ...mail, type: 'mail', waiting: false });
+    // One look sees all that is there.
+    else if (
+      !isBareLook(mail) ||
+      !this.#inbox.some((item) => item.type === 'mail' && isBareLook(item))
+    )
+      this.#inbox.push({ ...mail, type: 'mail', waiting: false });
   }
 
   /** Records what came, and takes from the mailbox what the queue has room for: each row is a send. */
-  async #takeMail({
-    message,
-    again,
-    waiting,
-  }: Extract<InboxItem, { type: 'mail' }>): Promise<void> {
+  async #takeMail(look: Extract<InboxItem, { type: 'mail' }>): Promise<void> {
+    const { message, again, waiting } = look;
     const { conversationId, queue } = this.#model;
-    const { items, more, waits } = await records.takeMail({
+    const { behind, items, more, waits } = await records.takeMail({
       conversationId,
+      basis: this.#basis(),
       ...(message === undefined ? {} : { message }),
       ...(again === undefined ? {} : { again }),
       ...roomForMail(queue),
       waiting,
     });
+    if (behind === true) {
+      await this.#open({ conversationId });
+      this.#inbox.unshift(look);
+      return;
+    }
     // Else, where nothing runs any more, the first would be given a turn of its own, and the others the next.
     const waitsForSlot = this.#model.turn === null && startable(queue) !== undefined;
     const gathers =
@@ -280,19 +291,27 @@ class ConversationRun {
   /** Whether others of the team must hear of a command that was handled. */
   #hasTeamWord(command: Command): boolean {
     const isCascade = command.type === 'cancel' && command.cascade === true;
-    return isCascade || (command.type === 'turn.ended' && this.#model.parentId != null);
+    const hasToTell = this.#toldOfCascade !== null || this.#model.parentId != null;
+    return isCascade || (command.type === 'turn.ended' && hasToTell);
   }
 
   async #tellTeam(command: Command): Promise<void> {
     const { conversationId, parentId } = this.#model;
-    if (command.type === 'cancel') await records.tellChildren({ conversationId });
-    else if (parentId != null) await records.tellMailbox({ conversationId: parentId });
+    if (command.type === 'cancel')
+      this.#toldOfCascade = await records.tellChildren({ conversationId, but: [] });
+    else if (this.#toldOfCascade !== null) {
+      // What it made while it was being cancelled.
+      await records.tellChildren({ conversationId, but: this.#toldOfCascade });
+      this.#toldOfCascade = null;
+    }
+    if (command.type === 'turn.ended' && parentId != null)
+      await records.tellMailbox({ conversationId: parentId });
   }
 
   /** A turn has ended: mail that there was no room for, or that waits for such an end, can be taken now. */
   #takeMailLeft(): void {
     const { more, waits } = this.#mailLeft;
-    const waiting = waits && this.#lastOutcome !== 'cancelled';
+    const waiting = waits && this.#endedWell;
     if (more || waiting) this.#inbox.push({ type: 'mail', waiting });
   }
 
@@ -348,6 +367,7 @@ class ConversationRun {
       held: held ?? false,
       state: turn === null ? 'idle' : turn.cancelRequested ? 'cancelled' : 'processing',
     };
+    if (start.mailLeft === true) this.#mailLeft = { more: true, waits: true };
     upsertSearchAttributes([
       { key: providerAttribute, value: provider },
       { key: tableAttribute, value: start.tableId },
@@ -581,7 +601,7 @@ class ConversationRun {
     command: Command,
     guard: ConversationModel['turn'],
   ): ReturnType<RecordActivities['recordDecision']> {
-    const { conversationId, tableId, turn, queue, held } = this.#model;
+    const { conversationId, tableId } = this.#model;
     const leaves = decision.events.some(
       (event) => event.type === 'conversation.state' && event.payload.state === 'idle',
     );
@@ -598,16 +618,21 @@ class ConversationRun {
       events: decision.events.map((event) => ({ ...event, conversationId })),
       request: decision.request === null ? null : { ...decision.request, content },
       unlessEnded: guard === null ? null : { turnId: guard.turnId, attempt: guard.attempt },
-      basis: {
-        turn: turn === null ? null : { turnId: turn.turnId, attempt: turn.attempt },
-        queue: queue.map(queueMark),
-        held,
-      },
+      basis: this.#basis(),
       ...(tableId === null || decision.waitedSince === undefined
         ? {}
         : { waitedSince: decision.waitedSince }),
       ...(tableId === null || !leaves ? {} : { leaves: tableId }),
     });
+  }
+
+  #basis(): DecisionBasis {
+    const { turn, queue, held } = this.#model;
+    return {
+      turn: turn === null ? null : { turnId: turn.turnId, attempt: turn.attempt },
+      queue: queue.map(queueMark),
+      held,
+    };
   }
 
   #applyAll(decision: Decision): void {
@@ -671,7 +696,9 @@ class ConversationRun {
     const end = await this.#awaitEnd({ conversationId, turnId, attempt });
     log.info('turn ended', { turnId, attempt, ...end });
     this.#running.delete(attemptKey(turnId, attempt));
-    this.#lastOutcome = end.outcome;
+    const { turn } = this.#model;
+    const wasCancelled = turn?.turnId === turnId && turn.cancelRequested;
+    this.#endedWell = end.outcome === 'completed' && !wasCancelled;
     if (end.cause === ATTEMPT_UNKNOWN) {
       // What this model remembers beside it the store does not know either: what is asked again is to be decided again.
       this.#model = { ...this.#model, recent: [] };
@@ -755,7 +782,10 @@ class ConversationRun {
   #mayContinueAsNew(): boolean {
     if (this.#model.host === null || this.#errands > 0 || !allHandlersFinished()) return false;
     // In mid-turn: the next run finds the turn running, in the store and on its host.
-    if (workflowInfo().historySize > HISTORY_LIMIT_BYTES) return true;
+    const { historySize, historyLength } = workflowInfo();
+    if (historySize > HISTORY_LIMIT_BYTES) return true;
+    // A run takes 10,000 signals and then no more, not even a cancel.
+    if (historyLength > HISTORY_EVENTS_LIMIT_IN_TURN && patched('long-turn')) return true;
     return this.#model.turn === null && this.#running.size === 0 && isLongRun();
   }
 
@@ -822,6 +852,11 @@ const NO_COMMANDS: readonly string[] = [
   SIGNAL.reopen,
   SIGNAL.mail,
 ];
+
+/** Says nothing but "look". */
+function isBareLook(mail: MailSignalValue & { waiting?: boolean }): boolean {
+  return mail.message === undefined && mail.again === undefined && mail.waiting !== true;
+}
 
 function isCommandSignal(name: string): name is CommandSignal {
   return Object.hasOwn(SIGNAL, name) && !NO_COMMANDS.includes(name);

@@ -46,6 +46,7 @@ import {
   openedQueue,
   parseMailSignal,
   parseSignal,
+  queueMark,
   roomForMail,
   startable,
 } from '../../src/domain/conversation.ts';
@@ -366,18 +367,20 @@ export class WorkflowDouble implements WorkflowCommands {
     if (parsed === null) throw new Error(`not a signal: ${name} ${JSON.stringify(argument)}`);
     await this.#handle(conversationId, parsed);
     if (parsed.type === 'cancel' && parsed.cascade === true)
-      await this.#mail.tellChildren({ conversationId });
+      await this.#mail.tellChildren({ conversationId, but: [] });
   }
 
   async #takeMail(
     conversationId: string,
     { message, again, waiting = false }: MailSignalValue & { waiting?: boolean },
   ): Promise<void> {
+    const { turn, queue, held } = this.#modelOf(conversationId);
     const { items, more, waits } = await this.#mail.takeMail({
       conversationId,
+      basis: { turn, queue: queue.map(queueMark), held },
       ...(message === undefined ? {} : { message }),
       ...(again === undefined ? {} : { again }),
-      ...roomForMail(this.#modelOf(conversationId).queue),
+      ...roomForMail(queue),
       waiting,
     });
     for (const item of items) await this.#handle(conversationId, { ...item, type: 'send' });

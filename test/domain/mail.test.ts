@@ -118,9 +118,7 @@ describe('M1 how a child’s task ended', () => {
     ['interrupted', { cause: 'lost', text: '' }, '(lost)\nIt had said nothing.'],
     ['interrupted', { message: '' }, 'It had said:\nthe answer'],
   ])('is told: %s %o', (outcome, given, content) => {
-    expect(
-      mailOfEnd({ ...end, outcome, ...given }),
-    ).toStrictEqual({
+    expect(mailOfEnd({ ...end, outcome, ...given })).toStrictEqual({
       messageId: 'end-t1-2',
       kind: outcome === 'completed' ? 'result' : 'error',
       outcome,

@@ -386,14 +386,17 @@ describe('the plans of the store’s statements', () => {
     ],
     [
       'what is to be taken',
-      ['NOT ?) ORDER BY m.row'],
-      ['mail_received_by_state \\(receiver=\\? AND state=\\?\\)'],
+      ['o.at > ?)) ORDER BY m.row'],
+      [
+        'mail_received_by_state \\(receiver=\\? AND state=\\?\\)',
+        'owed_recoveries_of_root \\(root_id=\\? AND boot=\\?\\)',
+      ],
     ],
     ['what an agent was made with', ['AS task FROM agents a'], ['mail_tasks \\(receiver=\\?\\)']],
     [
       'who has mail that nobody has taken',
       ['SELECT DISTINCT receiver'],
-      ['mail_untaken \\(receiver>\\?\\)', 'owed_recoveries_of_root \\(root_id=\\?\\)'],
+      ['mail_untaken \\(receiver>\\?\\)', 'owed_recoveries_of_root \\(root_id=\\? AND boot=\\?\\)'],
     ],
     ['what a row covers', ['WHERE covered_by = ?'], ['mail_covered \\(covered_by=\\?\\)']],
     ['the task of a turn', ["m.kind = 'task'"], ['mail_tasks \\(receiver=\\?\\)']],
@@ -408,9 +411,9 @@ describe('the plans of the store’s statements', () => {
       ['mail_once \\(receiver=\\? AND sender=\\?\\)'],
     ],
     [
-      'whether a root is owed something',
-      ['SELECT 1 FROM owed_recoveries WHERE root_id = ? LIMIT 1'],
-      ['owed_recoveries_of_root \\(root_id=\\?\\)'],
+      'what has been owed for long',
+      ['FROM owed_recoveries WHERE at <= ?'],
+      ['owed_recoveries_by_time \\(at<\\?\\)'],
     ],
     [
       'what a host owes',

@@ -21,7 +21,7 @@ import type {
   LogEntry,
   TeamEvidence,
 } from './evidence.ts';
-import { agentIdOf, linkOf, readMailbox, rowKey } from './team-log.ts';
+import { agentIdOf, linkOf, readMailbox } from './team-log.ts';
 
 const T0 = Date.parse('2026-01-01T00:00:00.000Z');
 const STEP_MS = 10;
@@ -774,5 +774,3 @@ function agentActsAt(atMs: (name: string) => number): AgentActRecord[] {
     ),
   ];
 }
-
-export const ofRow = (from: string | null, messageId: string): string => rowKey(from, messageId);

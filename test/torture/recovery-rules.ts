@@ -23,14 +23,14 @@ import {
 } from './team-log.ts';
 
 /** An end that says its boot. */
-export type Interrupted = {
+type Interrupted = {
   member: Member;
   event: Extract<Event, { type: 'chat.interrupted' }>;
   boot: string;
   order: number;
 };
 
-export function interruptedOf(team: Team): Interrupted[] {
+function interruptedOf(team: Team): Interrupted[] {
   const found = [...team.members.values()].flatMap((member) => {
     const orders = ordersOf(member.known);
     return member.known.events.flatMap((event) => {

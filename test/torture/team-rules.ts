@@ -47,7 +47,7 @@ export function checkTree(court: Court, teams: readonly Team[], run: Evidence): 
 }
 
 /** The last of each member, by conversationId. */
-export function foldTeam(events: readonly Event[], start: Tree = []): Map<string, AgentViewValue> {
+function foldTeam(events: readonly Event[], start: Tree = []): Map<string, AgentViewValue> {
   const agents = new Map(start.map((agent) => [agent.conversationId, agent]));
   for (const event of events)
     if (event.type === 'agent.changed')

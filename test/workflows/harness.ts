@@ -315,7 +315,7 @@ export async function startHarness(parts: {
     },
     tellChildren: ({ conversationId }) => {
       doubleOf(conversationId).told.push('children');
-      return Promise.resolve();
+      return Promise.resolve([]);
     },
   };
   const tables: TableActivities = {

@@ -5,6 +5,7 @@ import type { MailRowValue } from '../../contracts/agents.ts';
  */
 import { HoldfastError } from '../../contracts/errors.ts';
 import type { MailStateName } from '../../contracts/events.ts';
+import { MAIL_QUEUE_LIMIT_BYTES, RECOVERY_OWED_MS } from '../../contracts/limits.ts';
 import { promptOfMail } from '../../domain/mail.ts';
 import { ROOT_AGENT_ID } from '../agent-basis.ts';
 import type { TakeableMail } from '../port.ts';
@@ -18,7 +19,9 @@ import { MAIL_KINDS, MAIL_STATES, OUTCOMES } from './views.ts';
 const MAIL = `SELECT m.*, s.agent_id AS sender_id, s.name AS sender_name, s.depth AS sender_depth
   FROM mail m LEFT JOIN agents s ON s.conversation_id = m.sender`;
 const TAKEABLE = "m.state = 'accepted' AND m.covered_by IS NULL";
-const OWED = 'SELECT 1 FROM owed_recoveries WHERE root_id = ? LIMIT 1';
+/** Its host is about to tell of it. */
+const OWED =
+  'EXISTS (SELECT 1 FROM owed_recoveries o WHERE o.root_id = m.receiver AND o.boot = m.boot AND o.at > ?)';
 
 type Box = 'receiver' | 'sender';
 
@@ -92,20 +95,23 @@ export function takeableMail(
     limitBytes,
     waiting,
   }: { conversationId: string; limit: number; limitBytes: number; waiting: boolean },
+  nowMs: number,
 ): Answer<'takeableMail'> {
   return connection.consistently(() => {
-    const isOwed = one(connection, OWED, conversationId) !== undefined;
     const rows = connection
       .prepare(
-        `${MAIL} WHERE m.receiver = ? AND ${TAKEABLE} AND (m.waits = 0 OR ?) AND (m.boot IS NULL OR NOT ?) ORDER BY m.row`,
+        `${MAIL} WHERE m.receiver = ? AND ${TAKEABLE} AND (m.waits = 0 OR ?) AND (m.boot IS NULL OR NOT ${OWED}) ORDER BY m.row`,
       )
-      .iterate(conversationId, Number(waiting), Number(isOwed));
+      .iterate(conversationId, Number(waiting), owedSince(nowMs));
+    // One that is larger than all the room there ever is goes alone.
+    const isRoomy = limitBytes >= MAIL_QUEUE_LIMIT_BYTES;
     const items: TakeableMail[] = [];
     let bytes = 0;
     for (const row of rows) {
       const next = items.length < limit ? toTakeable(row) : null;
       bytes += next === null ? 0 : Buffer.byteLength(promptOfMail(next));
-      if (next === null || (items.length > 0 && bytes > limitBytes)) return { items, more: true };
+      const fits = bytes <= limitBytes || (items.length === 0 && isRoomy);
+      if (next === null || !fits) return { items, more: true };
       items.push(next);
     }
     return { items, more: false };
@@ -135,18 +141,24 @@ export function mailTexts(
 export function withUntakenMail(
   connection: Connection,
   { acceptedBefore, after, limit }: { acceptedBefore: string; after: string; limit: number },
+  nowMs: number,
 ): string[] {
   return all(
     connection,
     // The condition is the index's own, word for word, or it would not be used.
-    `SELECT DISTINCT receiver FROM mail
+    `SELECT DISTINCT receiver FROM mail m
      WHERE state = 'accepted' AND covered_by IS NULL AND waits = 0 AND receiver > ? AND accepted_at < ?
-       AND (boot IS NULL OR NOT EXISTS (SELECT 1 FROM owed_recoveries o WHERE o.root_id = mail.receiver))
+       AND (boot IS NULL OR NOT ${OWED})
      ORDER BY receiver LIMIT ?`,
     after,
     acceptedBefore,
+    owedSince(nowMs),
     limit,
   ).map((row) => text(row, 'receiver'));
+}
+
+function owedSince(nowMs: number): string {
+  return new Date(nowMs - RECOVERY_OWED_MS).toISOString();
 }
 
 function toTakeable(row: Row): TakeableMail {

@@ -55,7 +55,7 @@ export async function openSqliteStore({
   });
   const commits = new Commits({ connection, path: commitsPath(path), log });
   const writing = readOnly ? null : openWriting({ connection, commits, clock, deadlineMs });
-  return createStore({ connection, commits, writing, deadlineMs });
+  return createStore({ connection, commits, writing, clock, deadlineMs });
 }
 
 type Writing = { transcriber: Transcriber; writer: Writer; close(): void };
@@ -115,11 +115,13 @@ function createStore({
   connection,
   commits,
   writing,
+  clock,
   deadlineMs,
 }: {
   connection: Connection;
   commits: Commits;
   writing: Writing | null;
+  clock: () => number;
   deadlineMs: number;
 }): Store {
   let closing: Promise<void> | null = null;
@@ -221,12 +223,12 @@ function createStore({
       ask(() => team.memberByAgentId(connection, rootId, agentId)),
     children: (id) => ask(() => team.children(connection, id)),
     team: (rootId) => ask(() => team.team(connection, rootId)),
-    owedRecoveries: (host) => ask(() => team.owedRecoveries(connection, host)),
+    owedRecoveries: (host) => ask(() => team.owedRecoveries(connection, host, clock())),
     mail: (request) => ask(() => mail.mail(connection, request)),
     mailRow: (row) => ask(() => mail.mailRow(connection, row)),
-    takeableMail: (request) => ask(() => mail.takeableMail(connection, request)),
+    takeableMail: (request) => ask(() => mail.takeableMail(connection, request, clock())),
     mailTexts: (id, requestIds) => ask(() => mail.mailTexts(connection, id, requestIds)),
-    withUntakenMail: (request) => ask(() => mail.withUntakenMail(connection, request)),
+    withUntakenMail: (request) => ask(() => mail.withUntakenMail(connection, request, clock())),
 
     events: (stream, after, limit) =>
       ask(() => reads.eventsAfter(connection, stream, after, limit)),

@@ -1,6 +1,7 @@
 /** Reading who is whose child: members of a team, as the tree shows them, and what a boot owes their root. */
 import type { AgentViewValue, MailStateName } from '../../contracts/events.ts';
 import { teamStream } from '../../contracts/ids.ts';
+import { RECOVERY_OWED_MS } from '../../contracts/limits.ts';
 import { ROOT_AGENT_ID } from '../agent-basis.ts';
 import { toStoredText } from '../exact-text.ts';
 import type { OwedRecovery } from '../port.ts';
@@ -156,15 +157,29 @@ export function countMail(
   return counts;
 }
 
-export function owedRecoveries(connection: Connection, host: string): OwedRecovery[] {
-  return connection.consistently(() => readOwed(connection, host));
+export function owedRecoveries(
+  connection: Connection,
+  host: string,
+  nowMs: number,
+): OwedRecovery[] {
+  return connection.consistently(() => readOwed(connection, host, nowMs));
 }
 
-function readOwed(connection: Connection, host: string): OwedRecovery[] {
-  // What ran nowhere that is known is anybody's to tell: it would be owed for ever.
+function readOwed(connection: Connection, host: string, nowMs: number): OwedRecovery[] {
+  // What ran nowhere that is known is anybody's to tell, and what its host has not told for long: it would be owed for ever.
+  const longAgo = new Date(nowMs - RECOVERY_OWED_MS).toISOString();
   const rows = [...new Set(['', toStoredText(host)])]
     .flatMap((of) =>
       all(connection, 'SELECT * FROM owed_recoveries WHERE host = ? ORDER BY owed', of),
+    )
+    .concat(
+      all(
+        connection,
+        'SELECT * FROM owed_recoveries WHERE at <= ? AND host NOT IN (?, ?)',
+        longAgo,
+        '',
+        toStoredText(host),
+      ),
     )
     .toSorted((first, other) => integer(first, 'owed') - integer(other, 'owed'));
   const byRoot = new Map<string, OwedRecovery['interrupted']>();
