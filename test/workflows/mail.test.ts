@@ -2,7 +2,9 @@
  * A team on a real Temporal server: its conversations' Workflows, their real local activities and the signals between them, on
  * a real store; only the turns are doubles.
  */
+import { spawn as spawnProcess } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -43,6 +45,13 @@ let store: Store;
 let client: Client;
 let watch: MailWatch;
 let stop: () => Promise<void>;
+/** Starts a worker of the workflows on a queue of its own. */
+let startWorker: (ofQueue: string) => Promise<void>;
+/** Where the workflows of the present test run. */
+let queue = taskQueue;
+/** Conversations whose provider obeys no stop. */
+const stubborn = new Set<string>();
+const ran: AttemptRef[] = [];
 /** A team for each test. */
 let root: string;
 
@@ -57,28 +66,39 @@ beforeAll(async () => {
   watch = new MailWatch({ store, signals, log: () => undefined });
   const parts = { store, signals };
   const turns: TurnActivities = {
-    runTurn: (ref) => endOf(ref).promise,
+    runTurn: (ref) => {
+      ran.push(ref);
+      return endOf(ref).promise;
+    },
     stopTurn: async (ref) => {
+      if (stubborn.has(ref.conversationId)) return 'cancelling';
       await endTurn(ref, 'cancelled', ref.by);
       return 'cancelling';
     },
     steerTurn: () => Promise.resolve('refused'),
     answerApproval: () => Promise.resolve(true),
   };
-  const workers = [
-    await Worker.create({
-      connection,
-      taskQueue,
-      workflowBundle: { codePath: workflowBundlePath() },
-      activities: {
-        ...createRecordActivities(parts),
-        ...createTableActivities(parts),
-        ...createMailActivities(parts),
-      },
-    }),
-    await Worker.create({ connection, taskQueue: hostTaskQueue(host), activities: turns }),
-  ];
-  const running = workers.map((worker) => worker.run());
+  const workers: Worker[] = [];
+  const running: Promise<void>[] = [];
+  const started = (worker: Worker): void => {
+    workers.push(worker);
+    running.push(worker.run());
+  };
+  startWorker = async (ofQueue) =>
+    started(
+      await Worker.create({
+        connection,
+        taskQueue: ofQueue,
+        workflowBundle: { codePath: workflowBundlePath() },
+        activities: {
+          ...createRecordActivities(parts),
+          ...createTableActivities(parts),
+          ...createMailActivities(parts),
+        },
+      }),
+    );
+  await startWorker(taskQueue);
+  started(await Worker.create({ connection, taskQueue: hostTaskQueue(host), activities: turns }));
   stop = async () => {
     // A worker waits for its activities.
     for (const end of ends.values()) end.resolve({ outcome: 'interrupted', cause: null });
@@ -94,9 +114,10 @@ afterAll(() => stop());
 
 const facts = { tableId: null, title: '', workspacePath: '/w', provider: 'scripted', model: null };
 beforeEach(async () => {
+  queue = taskQueue;
   root = `root-${randomUUID().slice(0, 8)}`;
   await client.workflow.start('conversation', {
-    ...conversationWorkflowOptions(root, taskQueue),
+    ...conversationWorkflowOptions(root, queue),
     args: [{ conversationId: root, create: facts }],
   });
   await pinned(root);
@@ -122,7 +143,7 @@ async function spawn(
   const conversationId = childConversationId(root, agentId);
   const agent = { agentId, name: agentId, role: '', rootId: root, parentId, depth, task };
   await client.workflow.signalWithStart('conversation', {
-    ...conversationWorkflowOptions(conversationId, taskQueue),
+    ...conversationWorkflowOptions(conversationId, queue),
     args: [{ conversationId, create: { ...facts, title: agentId, agent } }],
     signal: 'mail',
     signalArgs: [{}],
@@ -138,7 +159,7 @@ async function child(agentId: string, more: Parameters<typeof spawn>[1] = {}): P
 
 const signal = (conversationId: string, name: string, argument: object) =>
   client.workflow.signalWithStart('conversation', {
-    ...conversationWorkflowOptions(conversationId, taskQueue),
+    ...conversationWorkflowOptions(conversationId, queue),
     args: [{ conversationId }],
     signal: name,
     signalArgs: [argument],
@@ -261,7 +282,7 @@ test('M1 a child that is asked for again is the same; another one under its id i
   // An id that belongs to a conversation of somebody else.
   const foreign = childConversationId(root, 'b');
   await client.workflow.start('conversation', {
-    ...conversationWorkflowOptions(foreign, taskQueue),
+    ...conversationWorkflowOptions(foreign, queue),
     args: [{ conversationId: foreign, create: facts }],
   });
   await pinned(foreign);
@@ -444,3 +465,129 @@ test('W1 a team that Temporal has lost goes on from the store', async () => {
     .filter(({ type }) => type === 'mail.accepted');
   expect(accepted).toHaveLength(1);
 });
+
+test.each([
+  ['a message that has started its turn', ['m1'], 1],
+  ['three that were queued together, and not started', ['m1', 'm2', 'm3'], 3],
+])(
+  'M1 A1 a Workflow Task that is carried out twice: %s. The turn runs',
+  { timeout: 60_000 },
+  async (_, ids, lastOne) => {
+    queue = `${taskQueue}-dying-${ids.length}`;
+    const program = new URL('../fixtures/dying-worker.ts', import.meta.url).pathname;
+    const url = `sqlite:${join(folder, 'store.db')}`;
+    const args = [program, temporalAddress(), queue, workflowBundlePath(), url, String(lastOne)];
+    const dying = spawnProcess(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+    const ended = once(dying, 'exit');
+    await once(dying.stdout, 'data');
+    root = `root-${randomUUID().slice(0, 8)}`;
+    await client.workflow.start('conversation', {
+      ...conversationWorkflowOptions(root, queue),
+      args: [{ conversationId: root, create: facts }],
+    });
+    await pinned(root);
+    const a = await child('a', { task: null });
+    for (const messageId of ids)
+      await store.append({
+        stream: conversationStream(root),
+        key: appendKey.mail(a, messageId),
+        events: [
+          { type: 'mail.accepted', payload: { messageId, from: a, kind: 'message', content: 'x' } },
+        ],
+      });
+    await signal(root, 'mail', {});
+    await ended;
+    await startWorker(queue);
+    const turn = await eventually(
+      () => ran.find(({ conversationId }) => conversationId === root),
+      30_000,
+    );
+    await endTurn(turn);
+    await atRest(root);
+    expect((await states(root)).map(([, , state]) => state)).toStrictEqual(
+      ids.map(() => 'applied'),
+    );
+    expect(ran.filter(({ conversationId }) => conversationId === root)).toHaveLength(1);
+  },
+);
+
+test('W2 mail that the queue has no room for waits; it does not fail', async () => {
+  const a = await child('a', { task: null });
+  await send(root, 'r1');
+  const first = await running(root);
+  for (const id of ['h1', 'h2']) await send(root, id, { content: 'x'.repeat(300_000) });
+  await eventually(async () => (await store.workflowState(root))?.queue.length === 2);
+  await write(root, a, 'm1', { content: 'y'.repeat(500_000) });
+  await until(root, ['m1', 'message', 'accepted']);
+  // A second look comes after the first: that has decided nothing about it.
+  await write(root, a, 'm2', { content: 'z' });
+  await eventually(async () => (await mailbox(root)).length === 2);
+  expect((await states(root))[0]).toStrictEqual(['m1', 'message', 'accepted']);
+  await endTurn(first);
+  const second = await running(root, first.turnId);
+  await endTurn(second);
+  const third = await running(root, second.turnId);
+  await endTurn(third);
+  await eventually(async () => {
+    const [row] = (await store.runningAttempts(null)).filter(
+      ({ conversationId }) => conversationId === root,
+    );
+    if (row !== undefined) await endTurn(row);
+    return (await states(root)).every(([, , state]) => state === 'applied');
+  });
+});
+
+test('a turn that a cascade has asked to stop and that ends well all the same starts nothing', async () => {
+  const a = await child('a');
+  await running(a);
+  await send(root, 'r1');
+  const first = await running(root);
+  stubborn.add(root);
+  await signal(root, 'cancel', { cascade: true });
+  await eventually(async () => (await mailbox(root)).length === 1);
+  await endTurn(first);
+  await atRest(root);
+  // What comes after it is decided after whatever that end has led to.
+  await signal(root, 'updateConversation', { commandId: 'k1', title: 'after' });
+  await eventually(async () => (await store.conversation(root))?.title === 'after');
+  expect(await prompts(root)).toStrictEqual(['r1']);
+});
+
+test('M1 what waits for the end of a turn is not forgotten when Temporal has lost the root', async () => {
+  const a = await child('a');
+  await running(a);
+  await signal(root, 'cancel', { cascade: true });
+  await eventually(async () => (await mailbox(root)).length === 1);
+  await client.workflow.getHandle(conversationWorkflowId(root)).terminate('a test');
+  await send(root, 'r2');
+  const second = await running(root);
+  await endTurn(second);
+  await endTurn(await running(root, second.turnId));
+  expect((await states(root)).map(([, , state]) => state)).toStrictEqual(['applied']);
+});
+
+test(
+  'W2 a run that has become long continues as new in mid-turn, and nothing is lost',
+  { timeout: 120_000 },
+  async () => {
+    const a = await child('a', { task: null });
+    await send(root, 'r1');
+    const first = await running(root);
+    const handle = client.workflow.getHandle(conversationWorkflowId(root));
+    const { runId } = await handle.describe();
+    let count = 0;
+    await eventually(async () => {
+      await Promise.all(Array.from({ length: 20 }, () => write(root, a, `m${(count += 1)}`)));
+      return (await handle.describe()).runId !== runId;
+    }, 90_000);
+    await endTurn(first);
+    await eventually(async () => {
+      const [row] = (await store.runningAttempts(null)).filter(
+        ({ conversationId }) => conversationId === root,
+      );
+      if (row !== undefined) await endTurn(row);
+      const view = await store.team(root);
+      return view?.agents[0]?.mail.applied === count;
+    }, 60_000);
+  },
+);

@@ -2,6 +2,8 @@
  * "B replied but A never got it": mail on its way while each process is killed, at each step between B's end and A's turn with
  * it, and Temporal's database is lost. Every time A is given it once, and A's transcript is its log's. Numbers: design.md section 12.
  *
+ * `npm test` takes each process and each step once; `npm run test:every-step` all of them together, which takes minutes.
+ *
  * A step is held by stopping (SIGSTOP) whoever would take the next one; the process that is killed may be that one.
  */
 import { execFile } from 'node:child_process';
@@ -153,8 +155,12 @@ const STEPS: Record<string, Step> = {
   },
 };
 
-const CASES = Object.keys(STEPS).flatMap((step) =>
-  VICTIMS.map((victim) => [step, victim] as const),
+const EVERY_STEP = process.env['HOLDFAST_TEST_EVERY_STEP'] === '1';
+const NAMES = Object.keys(STEPS);
+const CASES = NAMES.flatMap((step, row) =>
+  VICTIMS.flatMap((victim, column) =>
+    EVERY_STEP || column % NAMES.length === row ? [[step, victim] as const] : [],
+  ),
 );
 
 test.each(CASES)(
@@ -167,7 +173,7 @@ test.each(CASES)(
   },
 );
 
-test.each(Object.keys(STEPS).slice(0, 4))(
+test.each(EVERY_STEP ? NAMES.slice(0, 4) : NAMES.slice(1, 2))(
   'M1 %s; Temporal’s database is lost. A is given it once',
   { timeout: TIMEOUT_MS },
   async (step) => {
