@@ -28,6 +28,7 @@ import {
   AGENT_DEPTH_LIMIT,
   AGENT_LIMIT,
   LIST_LIMIT,
+  MAILBOX_LIMIT,
 } from '../contracts/limits.ts';
 import { ROOT_AGENT } from '../contracts/names.ts';
 import { agentIdOf, childConversationId, isOwnMessageId } from '../domain/mail.ts';
@@ -203,6 +204,11 @@ export class Agents {
     const known = await look();
     if (known !== null) return { status: 'recorded', row: known };
     gate.mustHaveRoom();
+    if ((await this.#store.untakenMail(receiver, MAILBOX_LIMIT)) >= MAILBOX_LIMIT)
+      throw new HoldfastError(
+        'queue_full',
+        `"${to}" has ${MAILBOX_LIMIT} messages waiting that it has not taken; write again when it has.`,
+      );
     const message = {
       messageId,
       from: senderId,

@@ -125,5 +125,7 @@ export const MAIL_QUEUE_LIMIT = QUEUE_LIMIT / 2;
 export const MAIL_QUEUE_LIMIT_BYTES = PROMPT_LIMIT_BYTES - 64 * 1024;
 /** So long a root's mailbox waits for what a boot's host has to tell of it; then any host may, and its rows are taken. */
 export const RECOVERY_OWED_MS = 300_000;
+/** Rows of a mailbox that nobody has taken; more is refused. Ends of its own children come on top: they are bounded by themselves. */
+export const MAILBOX_LIMIT = 1_024;
 /** Mail that was accepted so long ago and not taken: its receiver is told again to look. */
 export const MAIL_UNTAKEN_MS = 2_000;

@@ -467,6 +467,8 @@ export interface Store {
     limitBytes: number;
     waiting: boolean;
   }): Promise<{ items: TakeableMail[]; more: boolean }>;
+  /** How many rows of a mailbox are accepted and not covered; counted up to `limit`. */
+  untakenMail(conversationId: string, limit: number): Promise<number>;
   /** The prompt (`promptOfMail`) of the rows of these requests that are in the mailbox. */
   mailTexts(conversationId: string, requestIds: readonly string[]): Promise<Map<string, string>>;
   /** Ids after `after`, in order, of conversations with takeable mail that does not wait and was accepted before then. */

@@ -13,6 +13,7 @@ import {
   AGENT_DEPTH_LIMIT,
   AGENT_LIMIT,
   MAIL_EXPIRY_LIMIT_MS,
+  MAILBOX_LIMIT,
   PROMPT_LIMIT_BYTES,
   TITLE_LIMIT_CHARS,
 } from '../../src/contracts/limits.ts';
@@ -1234,3 +1235,20 @@ describe('the team’s log', () => {
 function byId(one: AgentViewValue, other: AgentViewValue): number {
   return one.agentId.localeCompare(other.agentId);
 }
+
+it('W2 a mailbox that nobody empties takes no more: 429, and nothing is signalled', async () => {
+  const { gateway, a } = await withTwo();
+  const rows = Array.from({ length: MAILBOX_LIMIT }, (_, n) => ({
+    type: 'mail.accepted' as const,
+    payload: { messageId: `m${n}`, from: 'c1', kind: 'message' as const, content: 'x' },
+  }));
+  await gateway.store.append({ stream: conversationStream(a), events: rows });
+  const refused = await gateway.post(mailPath, { to: 'a', messageId: 'over', content: 'x' });
+  expect(refused).toMatchObject({ status: 429, body: { code: 'queue_full' } });
+  expect(
+    await gateway.store.mailRow({ conversationId: a, from: 'c1', messageId: 'over' }),
+  ).toBeNull();
+  // One that is there already is answered as before.
+  const known = await gateway.post(mailPath, { to: 'a', messageId: 'm0', content: 'x' });
+  expect(known).toMatchObject({ status: 200, body: { messageId: 'm0', state: 'accepted' } });
+});

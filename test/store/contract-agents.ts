@@ -10,6 +10,8 @@ import {
   AGENT_DEPTH_LIMIT,
   AGENT_LIMIT,
   MAIL_EXPIRY_MS,
+  MAIL_QUEUE_LIMIT_BYTES,
+  RECOVERY_OWED_MS,
 } from '../../src/contracts/limits.ts';
 import { promptOfMail } from '../../src/domain/mail.ts';
 import { mailRequestId } from '../../src/store/mail-request-id.ts';
@@ -538,7 +540,7 @@ export function describeAgents(engine: string, makeData: () => Promise<StoreData
           ).rejects.toMatchObject({ code: 'invalid_request' });
       });
 
-      it('gives what is to be taken in its order, as much as fits, but one at least', async () => {
+      it('gives what is to be taken in its order, as much as fits; what never would goes alone, when there is all the room', async () => {
         const store = await newRoot();
         await spawn(store, 'a', null, linkOf('a', { name: 'Ada', agentId: 'ada' }));
         const mail = [
@@ -595,7 +597,8 @@ export function describeAgents(engine: string, makeData: () => Promise<StoreData
         expect(await take(9, upToSize(3))).toBe('123+');
         expect(await take(9, upToSize(3) - 1)).toBe('12+');
         expect(await take(9, upToSize(5))).toBe('12345');
-        expect(await take(9, 1)).toBe('1+');
+        expect(await take(9, upToSize(1) - 1)).toBe('+');
+        expect(await take(9, 0)).toBe('+');
         expect(await take(0, 1e6)).toBe('+');
         await say(store, 'r', queuedUp(request('a', '1')), rejected(request('a', '4')));
         expect(await take(1, 1e6)).toBe('2+');
@@ -642,6 +645,37 @@ export function describeAgents(engine: string, makeData: () => Promise<StoreData
           [request(null, 'h'), '[Holdfast mail] After an interruption:\nhi'],
         ]);
         for (const item of taken) expect(texts.get(item.requestId)).toBe(promptOfMail(item));
+      });
+
+      it('W2 gives one that is larger than all the room for mail, alone, and no other beyond what is left', async () => {
+        const store = await newRoot();
+        await spawn(store, 'a');
+        const huge = 'x'.repeat(MAIL_QUEUE_LIMIT_BYTES + 1);
+        await say(
+          store,
+          'r',
+          accepted({ messageId: '1', content: huge }),
+          accepted({ messageId: '2' }),
+        );
+        const take = async (limitBytes: number) => {
+          const request = { conversationId: 'r', limit: 9, limitBytes, waiting: true };
+          const { items, more } = await store.takeableMail(request);
+          return [...items.map(({ messageId }) => messageId), more];
+        };
+        expect(await take(MAIL_QUEUE_LIMIT_BYTES)).toStrictEqual(['1', true]);
+        expect(await take(MAIL_QUEUE_LIMIT_BYTES - 1)).toStrictEqual([true]);
+      });
+
+      it('W2 counts what nobody has taken, up to a limit', async () => {
+        const store = await newRoot();
+        await spawn(store, 'a');
+        const ids = ['1', '2', '3'];
+        await say(store, 'r', ...ids.map((messageId) => accepted({ messageId })));
+        expect(await store.untakenMail('r', 9)).toBe(3);
+        expect(await store.untakenMail('r', 2)).toBe(2);
+        await say(store, 'r', queuedUp(request('a', '1')));
+        expect(await store.untakenMail('r', 9)).toBe(2);
+        expect(await store.untakenMail('a', 9)).toBe(0);
       });
 
       it('tells which conversations have mail that nobody has taken', async () => {
@@ -994,6 +1028,35 @@ export function describeAgents(engine: string, makeData: () => Promise<StoreData
         expect(await ids('r')).toStrictEqual(['end-t-1', 'recovery-boot1', 'recovery-boot2']);
         expect(await untaken()).toStrictEqual(['a', 'r']);
       });
+    });
+
+    it('M2 what a host owes that is gone hides nothing for long, and any host tells it then', async () => {
+      const clock = { ms: Date.UTC(2026, 10, 21) };
+      const store = await (await newData()).open({ clock: () => (clock.ms += 1) });
+      await say(store, 'r', created(null));
+      await spawn(store, 'a', 'do it');
+      await say(store, 'a', begun(request('r', 'task'), t));
+      const place = { spool: 's', from: 0 };
+      await store.claim({ conversationId: 'a', ...t, host: 'gone', place });
+      await say(store, 'a', ended(t, 'interrupted', { boot: 'b' }));
+      const look = { limit: 9, limitBytes: 1e6, waiting: true };
+      const takeable = async () =>
+        (await store.takeableMail({ conversationId: 'r', ...look })).items.length;
+      expect(await takeable()).toBe(0);
+      expect(await store.owedRecoveries('other')).toStrictEqual([]);
+      clock.ms += RECOVERY_OWED_MS;
+      expect(await takeable()).toBe(1);
+      const untaken = { acceptedBefore: '9', after: '', limit: 9 };
+      expect(await store.withUntakenMail(untaken)).toContain('r');
+      expect(await store.owedRecoveries('other')).toMatchObject([
+        { rootId: 'r', interrupted: [{ conversationId: 'a', boot: 'b' }] },
+      ]);
+      await say(
+        store,
+        'r',
+        accepted({ messageId: 'recovery-b', from: null, kind: 'recovery', boot: 'b' }),
+      );
+      expect(await store.owedRecoveries('other')).toStrictEqual([]);
     });
 
     describe('T2 a team', () => {

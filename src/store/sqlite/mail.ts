@@ -19,9 +19,8 @@ import { MAIL_KINDS, MAIL_STATES, OUTCOMES } from './views.ts';
 const MAIL = `SELECT m.*, s.agent_id AS sender_id, s.name AS sender_name, s.depth AS sender_depth
   FROM mail m LEFT JOIN agents s ON s.conversation_id = m.sender`;
 const TAKEABLE = "m.state = 'accepted' AND m.covered_by IS NULL";
-/** Its host is about to tell of it. */
-const OWED =
-  'EXISTS (SELECT 1 FROM owed_recoveries o WHERE o.root_id = m.receiver AND o.boot = m.boot AND o.at > ?)';
+/** A host is about to tell its receiver of a boot. */
+const OWED = 'EXISTS (SELECT 1 FROM owed_recoveries o WHERE o.root_id = m.receiver AND o.at > ?)';
 
 type Box = 'receiver' | 'sender';
 
@@ -95,14 +94,14 @@ export function takeableMail(
     limitBytes,
     waiting,
   }: { conversationId: string; limit: number; limitBytes: number; waiting: boolean },
-  nowMs: number,
+  clock: () => number,
 ): Answer<'takeableMail'> {
   return connection.consistently(() => {
     const rows = connection
       .prepare(
         `${MAIL} WHERE m.receiver = ? AND ${TAKEABLE} AND (m.waits = 0 OR ?) AND (m.boot IS NULL OR NOT ${OWED}) ORDER BY m.row`,
       )
-      .iterate(conversationId, Number(waiting), owedSince(nowMs));
+      .iterate(conversationId, Number(waiting), owedSince(connection, clock));
     // One that is larger than all the room there ever is goes alone.
     const isRoomy = limitBytes >= MAIL_QUEUE_LIMIT_BYTES;
     const items: TakeableMail[] = [];
@@ -116,6 +115,16 @@ export function takeableMail(
     }
     return { items, more: false };
   });
+}
+
+export function untakenMail(connection: Connection, conversationId: string, limit: number): number {
+  const row = one(
+    connection,
+    `SELECT count(*) AS count FROM (SELECT 1 FROM mail m WHERE m.receiver = ? AND ${TAKEABLE} LIMIT ?)`,
+    conversationId,
+    limit,
+  );
+  return row === undefined ? 0 : integer(row, 'count');
 }
 
 export function mailTexts(
@@ -141,7 +150,7 @@ export function mailTexts(
 export function withUntakenMail(
   connection: Connection,
   { acceptedBefore, after, limit }: { acceptedBefore: string; after: string; limit: number },
-  nowMs: number,
+  clock: () => number,
 ): string[] {
   return all(
     connection,
@@ -152,13 +161,15 @@ export function withUntakenMail(
      ORDER BY receiver LIMIT ?`,
     after,
     acceptedBefore,
-    owedSince(nowMs),
+    owedSince(connection, clock),
     limit,
   ).map((row) => text(row, 'receiver'));
 }
 
-function owedSince(nowMs: number): string {
-  return new Date(nowMs - RECOVERY_OWED_MS).toISOString();
+/** What was owed before then is waited for no more. */
+function owedSince(connection: Connection, clock: () => number): string {
+  const owed = one(connection, 'SELECT 1 FROM owed_recoveries LIMIT 1');
+  return owed === undefined ? '' : new Date(clock() - RECOVERY_OWED_MS).toISOString();
 }
 
 function toTakeable(row: Row): TakeableMail {

@@ -332,8 +332,7 @@ export const MIGRATIONS: readonly Migration[] = [
     host TEXT NOT NULL, -- where it ran; empty: nobody knows
     at TEXT NOT NULL
   ) STRICT;
-  CREATE INDEX owed_recoveries_of_root ON owed_recoveries (root_id, boot, host);
+  CREATE INDEX owed_recoveries_of_root ON owed_recoveries (root_id, host);
   CREATE INDEX owed_recoveries_of_host ON owed_recoveries (host);
-  CREATE INDEX owed_recoveries_by_time ON owed_recoveries (at);
   `,
 ];

@@ -223,12 +223,13 @@ function createStore({
       ask(() => team.memberByAgentId(connection, rootId, agentId)),
     children: (id) => ask(() => team.children(connection, id)),
     team: (rootId) => ask(() => team.team(connection, rootId)),
-    owedRecoveries: (host) => ask(() => team.owedRecoveries(connection, host, clock())),
+    owedRecoveries: (host) => ask(() => team.owedRecoveries(connection, host, clock)),
     mail: (request) => ask(() => mail.mail(connection, request)),
     mailRow: (row) => ask(() => mail.mailRow(connection, row)),
-    takeableMail: (request) => ask(() => mail.takeableMail(connection, request, clock())),
+    takeableMail: (request) => ask(() => mail.takeableMail(connection, request, clock)),
     mailTexts: (id, requestIds) => ask(() => mail.mailTexts(connection, id, requestIds)),
-    withUntakenMail: (request) => ask(() => mail.withUntakenMail(connection, request, clock())),
+    untakenMail: (id, limit) => ask(() => mail.untakenMail(connection, id, limit)),
+    withUntakenMail: (request) => ask(() => mail.withUntakenMail(connection, request, clock)),
 
     events: (stream, after, limit) =>
       ask(() => reads.eventsAfter(connection, stream, after, limit)),

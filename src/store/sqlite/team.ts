@@ -160,27 +160,31 @@ export function countMail(
 export function owedRecoveries(
   connection: Connection,
   host: string,
-  nowMs: number,
+  clock: () => number,
 ): OwedRecovery[] {
-  return connection.consistently(() => readOwed(connection, host, nowMs));
+  return connection.consistently(() => readOwed(connection, host, clock));
 }
 
-function readOwed(connection: Connection, host: string, nowMs: number): OwedRecovery[] {
+/** By other hosts. */
+function owedForLong(connection: Connection, host: string, clock: () => number): Row[] {
+  const others = all(
+    connection,
+    'SELECT * FROM owed_recoveries WHERE host NOT IN (?, ?)',
+    '',
+    toStoredText(host),
+  );
+  if (others.length === 0) return [];
+  const longAgo = new Date(clock() - RECOVERY_OWED_MS).toISOString();
+  return others.filter((row) => text(row, 'at') <= longAgo);
+}
+
+function readOwed(connection: Connection, host: string, clock: () => number): OwedRecovery[] {
   // What ran nowhere that is known is anybody's to tell, and what its host has not told for long: it would be owed for ever.
-  const longAgo = new Date(nowMs - RECOVERY_OWED_MS).toISOString();
   const rows = [...new Set(['', toStoredText(host)])]
     .flatMap((of) =>
       all(connection, 'SELECT * FROM owed_recoveries WHERE host = ? ORDER BY owed', of),
     )
-    .concat(
-      all(
-        connection,
-        'SELECT * FROM owed_recoveries WHERE at <= ? AND host NOT IN (?, ?)',
-        longAgo,
-        '',
-        toStoredText(host),
-      ),
-    )
+    .concat(owedForLong(connection, host, clock))
     .toSorted((first, other) => integer(first, 'owed') - integer(other, 'owed'));
   const byRoot = new Map<string, OwedRecovery['interrupted']>();
   for (const row of rows) {
