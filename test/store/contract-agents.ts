@@ -658,8 +658,8 @@ export function describeAgents(engine: string, makeData: () => Promise<StoreData
           accepted({ messageId: '2' }),
         );
         const take = async (limitBytes: number) => {
-          const request = { conversationId: 'r', limit: 9, limitBytes, waiting: true };
-          const { items, more } = await store.takeableMail(request);
+          const asked = { conversationId: 'r', limit: 9, limitBytes, waiting: true };
+          const { items, more } = await store.takeableMail(asked);
           return [...items.map(({ messageId }) => messageId), more];
         };
         expect(await take(MAIL_QUEUE_LIMIT_BYTES)).toStrictEqual(['1', true]);
