@@ -419,6 +419,21 @@ function stallT3(lines: Line[]): void {
   );
 }
 
+/** The same, while it waits for an answer of Holdfast's own. */
+function stallOwnCallOfT3(lines: Line[]): void {
+  stallT3(lines);
+  insert(
+    lines,
+    32,
+    of('t3', 'tool.start', {
+      toolCallId: 'own',
+      messageId: 't3-own',
+      name: 'send_message',
+      input: {},
+    }),
+  );
+}
+
 const insert = (lines: Line[], afterSeq: number, ...added: Line[]): void => {
   lines.splice(afterSeq, 0, ...added);
 };
@@ -1262,3 +1277,20 @@ describe('accepts', () => {
     expect(late()).toEqual([]);
   });
 });
+
+test.each([
+  [30_000, 0],
+  [90_000, 1],
+])(
+  'Q1: a call to Holdfast itself may wait for as long as everything takes to move again: a worker killed %d ms before',
+  (agoMs, count) => {
+    const run = {
+      ...brokenLog(stallOwnCallOfT3),
+      faults: [fault({ role: 'worker', fault: 'kill', atMs: T0 + 390 - agoMs })],
+    };
+    const own = check(run).violations.filter(
+      ({ invariant, what }) => invariant === 'Q1' && what.includes('does not hang'),
+    );
+    expect(own).toHaveLength(count);
+  },
+);
