@@ -230,6 +230,11 @@ const until = (conversationId: string, ...expected: string[][]) =>
     const there = await states(conversationId);
     return JSON.stringify(there) === JSON.stringify(expected) ? true : undefined;
   });
+async function mailCount(conversationId: string): Promise<number> {
+  const view = await store.team(conversationId);
+  const { accepted = 0, delivered = 0, applied = 0 } = view?.agents[0]?.mail ?? {};
+  return accepted + delivered + applied;
+}
 /** User messages of the transcript. */
 async function prompts(conversationId: string): Promise<string[]> {
   const view = await store.snapshot(conversationId, 200);
@@ -578,6 +583,8 @@ test(
     let count = 0;
     await eventually(async () => {
       await Promise.all(Array.from({ length: 20 }, () => write(root, a, `m${(count += 1)}`)));
+      // A breath between: it does so when it has nothing to do.
+      await eventually(async () => (await mailCount(root)) === count);
       return (await handle.describe()).runId !== runId;
     }, 90_000);
     await endTurn(first);
