@@ -97,7 +97,7 @@ export const agentRoutes: FastifyPluginCallback<AgentRoutes> = (
         document: {
           summary:
             'This conversation writes to another agent of its team. Sent again with the same messageId it is the same message.',
-          errors: ['request_id_reused', ...commandErrors],
+          errors: ['request_id_reused', 'queue_full', ...commandErrors],
         },
       },
     },
