@@ -34,6 +34,7 @@ export type UsedStore = Pick<
   | 'attempt'
   | 'events'
   | 'agent'
+  | 'takeableMail'
 >;
 
 export type AttemptFacts = {
@@ -109,6 +110,11 @@ export class TableStore implements UsedStore {
       });
     }
     return { status: 'appended', firstSeq, lastSeq };
+  }
+
+  /** Nobody writes to anybody here. */
+  async takeableMail(): Promise<{ items: []; more: false }> {
+    return { items: [], more: false };
   }
 
   /** Nobody here is one. */

@@ -526,6 +526,7 @@ function pausing(
     request: (id, requestId) => pause().then(() => store.request(id, requestId)),
     message: () => store.message(),
     agent: () => store.agent(),
+    takeableMail: () => store.takeableMail(),
     latestAttempt: (id) => pause().then(() => store.latestAttempt(id)),
     attempt: (id, attempt) => pause().then(() => store.attempt(id, attempt)),
     events: (stream, after, limit) => pause().then(() => store.events(stream, after, limit)),
