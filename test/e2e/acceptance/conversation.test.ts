@@ -239,7 +239,7 @@ test('docs/protocol.md names every route, frame, event and error code, and none 
   for (const [code, { status }] of codes)
     expect(text).toMatch(new RegExp(`\`${code}\`[^|]*\\| ${status}\\b`));
   // What it calls not built is refused as it says.
-  for (const path of ['/v1/conversations/c/agents', '/v1/conversations/c/why', '/mcp', '/'])
+  for (const path of ['/v1/conversations/c/why', '/'])
     expect(await holdfast.call({ path })).toMatchObject({
       status: 404,
       body: { code: 'not_found' },
