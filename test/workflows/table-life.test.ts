@@ -38,6 +38,8 @@ const store = new TableStore(() => new Date().toISOString());
 const ends = new Map<string, PromiseWithResolvers<AttemptEnd>>();
 let client: Client;
 let stop: () => Promise<void>;
+let stopping = false;
+const left: AttemptEnd = { outcome: 'interrupted', cause: null };
 /** A table for each test, and its conversations by their short names. */
 let tableId: string;
 const named = (name: string): string => `${tableId}-${name}`;
@@ -78,6 +80,9 @@ beforeAll(async () => {
   const running = workers.map((worker) => worker.run());
   stop = async () => {
     for (const worker of workers) worker.shutdown();
+    // A worker waits for its activities, and a test that has failed or been slow leaves a turn that nobody ends.
+    stopping = true;
+    for (const end of ends.values()) end.resolve(left);
     await Promise.all(running);
     await connection.close();
     await clientConnection.close();
@@ -119,6 +124,7 @@ function endOf(ref: { turnId: string; attempt: number }): PromiseWithResolvers<A
   const key = attemptKey(ref.turnId, ref.attempt);
   const known = ends.get(key) ?? Promise.withResolvers<AttemptEnd>();
   ends.set(key, known);
+  if (stopping) known.resolve(left);
   return known;
 }
 

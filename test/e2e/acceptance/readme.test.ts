@@ -59,7 +59,7 @@ test('every command answers, from npm start to holdfast stop', { timeout: 240_00
     [
       /"triggerId":"tick".*"everyMs":2000.*"rule":"r1"/,
       /"items":\[\{"triggerId":"tick","dueAt":"[^"]+","decidedAt":"[^"]+","outcome":"fired","words":"In time, /,
-      /^tick +"What is new\?" +every 2 s +\d.* in \d s +fired \d/m,
+      /^tick +"What is new\?" +every 2 s +\d.* (in \d s|now) +fired \d/m,
     ],
     [
       /Holdfast is stopped\./,
