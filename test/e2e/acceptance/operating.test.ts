@@ -32,7 +32,10 @@ test('every command answers, and the backup is made', { timeout: 240_000 }, asyn
       /Trigger request sent/,
       /WorkflowId +trigger:nightly$/m,
     ],
-    [/^└─ scout +(idle, completed|processing) .*\b1 applied /m, /Signal workflow succeeded[^]*Signal workflow succeeded[^]*Signal workflow succeeded/],
+    [
+      /^└─ scout +(idle, completed|processing) .*\b1 applied /m,
+      /Signal workflow succeeded[^]*Signal workflow succeeded[^]*Signal workflow succeeded/,
+    ],
     [/^$/],
     [/Search attributes have been added/],
     [/Holdfast is stopped\./],
