@@ -344,7 +344,7 @@ function runOf(lines: readonly Line[]): Evidence {
     leftOver: [],
     strangersGone: [],
     healing: { settledAfterMs: 4_000, limitMs: 60_000, stuck: [] },
-    silence: { quietMs: 5_000, stalledMs: 12_000, lateMs: 5_000 },
+    silence: { quietMs: 5_000, stalledMs: 12_000, stalledInToolMs: 75_000, lateMs: 5_000 },
     use: [{ role: 'gateway', residentMb: 140, descriptors: 40 }],
     fires: { graceMs: 10_000, lateMs: 60_000, latestMs: 600_000, lookMs: 10_000 },
     spoolFolders: { left: 3, limit: 44 },
@@ -416,21 +416,6 @@ function stallT3(lines: Line[]): void {
     32,
     after(5_000, of('t3', 'chat.quiet', quiet())),
     after(7_000, of('t3', 'chat.cancelling', { step: 'protocol' })),
-  );
-}
-
-/** The same, while it waits for an answer of Holdfast's own. */
-function stallOwnCallOfT3(lines: Line[]): void {
-  stallT3(lines);
-  insert(
-    lines,
-    32,
-    of('t3', 'tool.start', {
-      toolCallId: 'own',
-      messageId: 't3-own',
-      name: 'send_message',
-      input: {},
-    }),
   );
 }
 
@@ -1278,19 +1263,23 @@ describe('accepts', () => {
   });
 });
 
-test.each([
-  [30_000, 0],
-  [90_000, 1],
-])(
-  'Q1: a call to Holdfast itself may wait for as long as everything takes to move again: a worker killed %d ms before',
-  (agoMs, count) => {
-    const run = {
-      ...brokenLog(stallOwnCallOfT3),
-      faults: [fault({ role: 'worker', fault: 'kill', atMs: T0 + 390 - agoMs })],
-    };
-    const own = check(run).violations.filter(
-      ({ invariant, what }) => invariant === 'Q1' && what.includes('does not hang'),
-    );
-    expect(own).toHaveLength(count);
-  },
-);
+describe('Q1, W1: a tool may be silent for longer', () => {
+  const stalledAfter = (ms: number) =>
+    check(
+      brokenLog((lines) => {
+        Object.assign(lines[41]!.payload, { phase: 'tool-running' });
+        Object.assign(lines[42]!, { afterMs: ms - 5_000 });
+      }),
+    ).violations.map(({ what }) => what);
+
+  test.each([
+    [12_000, /stalled 12020 ms after its last output; the limit is 75000/],
+    [90_000, /90020 ms after its last output, and should have been within 80000/],
+  ])('ended after %d ms', (ms, what) => {
+    expect(stalledAfter(ms)).toEqual([expect.stringMatching(what)]);
+  });
+
+  test('ended in time', () => {
+    expect(stalledAfter(75_000)).toEqual([]);
+  });
+});

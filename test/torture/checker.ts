@@ -7,7 +7,6 @@
 import type { Event } from '../../src/contracts/events.ts';
 import { attemptKey, conversationStream, parseAttemptKey } from '../../src/contracts/ids.ts';
 import { CANCEL_GRACE_MS, QUEUE_LIMIT, TERM_GRACE_MS } from '../../src/contracts/limits.ts';
-import { MCP_TOOLS } from '../../src/contracts/names.ts';
 import type { ConversationViewValue, MessageViewValue } from '../../src/contracts/view.ts';
 import { emptyView, foldEvents } from '../../src/domain/fold.ts';
 import {
@@ -50,8 +49,6 @@ const MOST_RESIDENT_MB: Readonly<Record<string, number>> = {
 const MOST_DESCRIPTORS = 600;
 /** An event's `at` is that of its commit: on a busy disk so much after the engine heard of it. */
 const COMMIT_MS = 1_000;
-/** W1: after a fault everything moves again within it; until then a call to Holdfast itself may wait for its answer. */
-const MOVES_AGAIN_MS = 60_000;
 /** From the first to the last step of a cancel that is ignored. */
 const LADDER_MS = CANCEL_GRACE_MS + TERM_GRACE_MS;
 
@@ -265,7 +262,11 @@ function checkSilence(
   end: Attempt['ends'][number],
 ): void {
   const { turnId, quiets } = attempt;
-  const { quietMs, stalledMs, lateMs } = evidence.silence;
+  const { quietMs, lateMs } = evidence.silence;
+  const stalledMs =
+    quiets.at(-1)?.phase === 'tool-running'
+      ? evidence.silence.stalledInToolMs
+      : evidence.silence.stalledMs;
   // A custody that died when it had decided to stop the turn, and before it could say so, leaves that to the next one.
   const inherited =
     attempt.signBeforeTakeover !== null && end.atMs - attempt.lastSign.atMs < stalledMs - COMMIT_MS;
@@ -321,21 +322,9 @@ function checkSilence(
       .filter((fault) => fault.fault === 'stop' && is(fault))
       .map(({ atMs, forMs }) => Math.min(atMs + forMs, end.atMs) - Math.max(atMs, lastSign.atMs))
       .reduce((sum, overlapMs) => sum + Math.max(0, overlapMs), 0);
-  // A call to its team is silent while nobody answers it; stopped, it has been answered.
-  const call = known.events.findLast(
-    (event) =>
-      event.turnId === turnId &&
-      event.attempt === attempt.attempt &&
-      (event.type === 'tool.start' || event.type === 'tool.end') &&
-      event.seq < (attempt.stoppingSeq ?? end.seq),
-  );
-  const nobodyAnswers =
-    call?.type === 'tool.start' &&
-    MCP_TOOLS.some((tool) => tool === call.payload.name) &&
-    hitWithin(({ role }) => role !== 'provider', Date.parse(call.at) - MOVES_AGAIN_MS);
   // Half of it: the rest may be other stops' and the script's own silence.
   const stoppedLong = stoppedMs(ofProvider) >= stalledMs / 2;
-  court.expect('Q1', hangs || stoppedLong || nobodyAnswers, () => ({
+  court.expect('Q1', hangs || stoppedLong, () => ({
     what: `attempt ${name} was ended as stalled; its script does not hang, and its provider was stopped for ${stoppedMs(ofProvider)} ms`,
     ...where,
   }));

@@ -1,5 +1,5 @@
 /** What the rules of the checker have in common: a log as read, violations as counted. */
-import type { Event, OutcomeName } from '../../src/contracts/events.ts';
+import type { Event, OutcomeName, PhaseName } from '../../src/contracts/events.ts';
 import { attemptKey } from '../../src/contracts/ids.ts';
 import type { ConversationEvidence, LogEntry, Reread } from './evidence.ts';
 
@@ -119,7 +119,7 @@ export type Attempt = {
   /** The first step by which its present custody stops it, and whether any has begun to. */
   stoppingSeq: number | null;
   stopped: boolean;
-  quiets: { seq: number; silentMs: number; processAlive: boolean }[];
+  quiets: { seq: number; phase: PhaseName; silentMs: number; processAlive: boolean }[];
 };
 
 export type Known = {
@@ -233,9 +233,9 @@ function noteSilence(attempt: Attempt, event: Event, atMs: number): void {
   const { seq } = event;
   switch (event.type) {
     case 'chat.quiet': {
-      const { silentMs, evidence } = event.payload;
+      const { phase, silentMs, evidence } = event.payload;
       const processAlive = evidence['processAlive'] === true && typeof evidence['pid'] === 'number';
-      attempt.quiets.push({ seq, silentMs, processAlive });
+      attempt.quiets.push({ seq, phase, silentMs, processAlive });
       return;
     }
     case 'chat.cancelling':

@@ -324,7 +324,7 @@ export const TRIGGER_PHASES = [
 ] as const;
 export type TriggerPhase = (typeof TRIGGER_PHASES)[number];
 
-/** States of a member of a team, or of the team of which it is the root. */
+/** States of a member of a team, or of its whole team. */
 export const AGENT_PHASES = [
   // A client has asked for it, or a script has; or it is there, and its task has not begun.
   'spawning',
@@ -332,7 +332,7 @@ export const AGENT_PHASES = [
   'mail-accepted',
   // The same of the end of a child's task.
   'child-ended',
-  // A boot of the turn host has interrupted something of its team, and it has not been told.
+  // A boot of the turn host has interrupted something of its team, and the root has not been told.
   'recovery-owed',
 ] as const;
 export type AgentPhase = (typeof AGENT_PHASES)[number];
@@ -375,7 +375,7 @@ export type Evidence = {
   /** How long after the last fault everything had ended and was idle, and the limit. Null: it never was. */
   healing: { settledAfterMs: number | null; limitMs: number; stuck: readonly string[] };
   /** Limits of the silence clock, and how late a limit may be noticed on this machine. */
-  silence: { quietMs: number; stalledMs: number; lateMs: number };
+  silence: { quietMs: number; stalledMs: number; stalledInToolMs: number; lateMs: number };
   /**
    * What is decided after the grace is not in time, and what is decided after `lateMs` was missed; after `latestMs`, where no
    * other due time has come since. `lookMs`: what was due so long before the end is decided, on this machine.

@@ -43,6 +43,8 @@ const isOfTrigger = (phase: Phase): phase is TriggerPhase =>
 
 /** Nothing may come into that state for so long. */
 const WAIT_FOR_PHASE_MS = 4_000;
+/** A turn host is back, and has adopted what there is, within it. */
+const WAIT_FOR_BOOT_MS = 8_000;
 /** From a due time to its decision, its row, its message. */
 const MOST_STEP_MS = 80;
 /** Of the kills of the turn host, those that take the providers of a team with them: what is dead when it boots, it has to tell. */
@@ -97,9 +99,10 @@ export class Injector {
         if (trigger !== null && !signal.aborted) this.#hit(cell, this.#goalOf(trigger));
         continue;
       }
+      const madeOwed = phase === 'recovery-owed' && this.#interruptTeam();
       const live = await this.#watcher.until(
         (each) => phasesOf(each).includes(phase) && this.#canHit(cell, each),
-        WAIT_FOR_PHASE_MS,
+        madeOwed ? WAIT_FOR_BOOT_MS : WAIT_FOR_PHASE_MS,
       );
       if (live !== null && !signal.aborted) this.#hit(cell, live);
     }
@@ -132,13 +135,30 @@ export class Injector {
     return conversationId === null ? null : this.#watcher.live(conversationId);
   }
 
+  /** A recovery is owed for milliseconds, and hardly ever unless somebody sees to it. False: no team has a turn running. */
+  #interruptTeam(): boolean {
+    const busy = this.#watcher
+      .all()
+      .find(({ team, turn, conversationId }) =>
+        team === null || turn === null ? false : this.#stack.providerOf(conversationId) !== null,
+      );
+    if (busy === undefined) return false;
+    const [phase = 'streaming'] = phasesOf(busy);
+    this.#hit({ role: 'turn-host', fault: 'kill', phase }, busy, { withProviders: true });
+    return true;
+  }
+
   #canHit({ role }: Cell, live: Live | null): boolean {
     if (role !== 'provider') return true;
     return live !== null && this.#stack.providerOf(live.conversationId) !== null;
   }
 
-  /** `live`: whose provider it hits. */
-  #hit(cell: Cell, live: Live | null): void {
+  /** `live`: whose provider it hits; a kill of the turn host may take those of its team `withProviders`. */
+  #hit(
+    cell: Cell,
+    live: Live | null,
+    { withProviders = this.#random.chance(WITH_PROVIDERS) } = {},
+  ): void {
     const { role, fault } = cell;
     const conversationId = live?.conversationId ?? '';
     const provider = role === 'provider' ? this.#stack.providerOf(conversationId) : null;
@@ -169,13 +189,14 @@ export class Injector {
       this.hits.set(key, (this.hits.get(key) ?? 0) + 1);
     }
     this.faults.push(made);
-    if (role === 'turn-host' && fault === 'kill') this.#killProviders(live?.team ?? null, made);
+    if (role === 'turn-host' && fault === 'kill' && withProviders)
+      this.#killProviders(live?.team ?? null, made);
     if (role === 'supervisor' && fault === 'kill') this.#startAgain();
   }
 
-  /** Those of a team, now and then, while nobody is there to see it. */
+  /** Those of a team, while nobody is there to see it. */
   #killProviders(team: LiveTeam | null, { state }: Fault): void {
-    if (team === null || !this.#random.chance(WITH_PROVIDERS)) return;
+    if (team === null) return;
     for (const conversationId of team.members) {
       const provider = this.#stack.providerOf(conversationId);
       const live = this.#watcher.live(conversationId);

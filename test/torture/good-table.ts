@@ -388,7 +388,7 @@ export function tableRunOf(steps: readonly Step[]): Evidence {
     leftOver: [],
     strangersGone: [],
     healing: { settledAfterMs: 4_000, limitMs: 60_000, stuck: [] },
-    silence: { quietMs: 5_000, stalledMs: 12_000, lateMs: 5_000 },
+    silence: { quietMs: 5_000, stalledMs: 12_000, stalledInToolMs: 75_000, lateMs: 5_000 },
     fires: { graceMs: 10_000, lateMs: 60_000, latestMs: 600_000, lookMs: 10_000 },
     use: [],
     spoolFolders: { left: 3, limit: 44 },

@@ -33,9 +33,11 @@ export const SESSION_IDLE_MS = 6_000;
 
 /**
  * Limits of the silence clock. No step of a script is silent for more than 0.9 s, and no stop but those that are meant to
- * reach the limit lasts more than 8 s: on a loaded machine 4 s are left before anything but a hang is ended.
+ * reach the limit lasts more than 8 s: on a loaded machine 4 s are left before anything but a hang is ended. A tool may
+ * be silent for longer, as with the limits that Holdfast has by default: one that is Holdfast's own waits for its answer
+ * until after a fault everything moves again, which may take a minute (W1).
  */
-export const SILENCE = { quietMs: 5_000, stalledMs: 12_000 };
+export const SILENCE = { quietMs: 5_000, stalledMs: 12_000, stalledInToolMs: 75_000 };
 
 /** Shorter than most of what a fault takes away: so there are gaps, and the policies for what was missed in them are met. */
 export const TRIGGER_GRACE_MS = 3_000;
@@ -99,7 +101,7 @@ export class Stack {
       HOLDFAST_SESSION_IDLE_MS: String(SESSION_IDLE_MS),
       HOLDFAST_DISK_RESERVE_BYTES: String(this.#ballast.reserveBytes),
       HOLDFAST_QUIET_AFTER_MS: String(SILENCE.quietMs),
-      HOLDFAST_STALLED_AFTER_MS: String(SILENCE.stalledMs),
+      HOLDFAST_STALLED_AFTER_MS: `${SILENCE.stalledMs},tool-running=${SILENCE.stalledInToolMs}`,
       HOLDFAST_TRIGGER_GRACE_MS: String(TRIGGER_GRACE_MS),
     };
   }

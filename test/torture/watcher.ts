@@ -412,8 +412,7 @@ function agentPhasesOf(live: Live): AgentPhase[] {
   const untaken = open.filter(({ state, waits }) => state === 'accepted' && !waits);
   if (untaken.some(({ kind }) => kind === 'message')) phases.push('mail-accepted');
   if (untaken.some(({ kind }) => kind === 'result' || kind === 'error')) phases.push('child-ended');
-  const isOwed = team.interruptedAt > team.toldAt;
-  if (isOwed && team.rootId === live.conversationId) phases.push('recovery-owed');
+  if (team.interruptedAt > team.toldAt) phases.push('recovery-owed');
   return phases;
 }
 
