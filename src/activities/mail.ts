@@ -14,7 +14,7 @@ import { SIGNAL } from '../contracts/names.ts';
 import { beginningOf, utf8Bytes } from '../domain/conversation.ts';
 import { promptOfMail } from '../domain/mail.ts';
 import type { Store, TakeableMail } from '../store/port.ts';
-import { type DecisionBasis, isBehind } from './records.ts';
+import { type DecisionBasis, hasMail, isBehind } from './records.ts';
 import type { WorkflowSignals } from './tables.ts';
 
 /** A row as the Workflow takes it: a send. */
@@ -136,28 +136,15 @@ export function createMailActivities(parts: {
       let { items, more } = await look(request.waiting);
       if (items.length > 0 && !request.waiting) ({ items, more } = await look(true));
       const rows = await inTime(conversationId, items);
-      const rest = await store.takeableMail({
-        conversationId,
-        limit: 0,
-        limitBytes: 0,
-        waiting: true,
-      });
-      return {
-        items: rows.map(itemOf),
-        more: more || (limit === 0 && (await isThereAny(conversationId))),
-        waits: rest.more,
-      };
+      const sawAll = request.waiting || items.length > 0;
+      const waits = sawAll ? more : await hasMail(store, conversationId);
+      return { items: rows.map(itemOf), more, waits };
     },
 
     /** Tells a conversation to look, if there is something in its mailbox. */
     async tellMailbox({ conversationId }: { conversationId: string }): Promise<void> {
-      const { items, more } = await store.takeableMail({
-        conversationId,
-        limit: 1,
-        limitBytes: 1,
-        waiting: true,
-      });
-      if (items.length > 0 || more) await signals.signalConversation(conversationId, SIGNAL.mail);
+      if (await hasMail(store, conversationId))
+        await signals.signalConversation(conversationId, SIGNAL.mail);
     },
 
     /** Tells its children, but those, to cancel what runs in them and below them, and to hold what waits; all that it has. */
@@ -179,11 +166,6 @@ export function createMailActivities(parts: {
       return children;
     },
   };
-
-  async function isThereAny(conversationId: string): Promise<boolean> {
-    return (await store.takeableMail({ conversationId, limit: 0, limitBytes: 0, waiting: false }))
-      .more;
-  }
 }
 
 function itemOf(row: TakeableMail): MailItem {

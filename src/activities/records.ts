@@ -113,12 +113,7 @@ export function createRecordActivities(parts: { store: Store }) {
       // Their texts stay in the store: an answer of more than 2 MiB would end the workflow.
       const rows = queue.map(heldItem);
       const parentId = (await store.agent(conversationId))?.parentId ?? null;
-      const { more: mailLeft } = await store.takeableMail({
-        conversationId,
-        limit: 0,
-        limitBytes: 0,
-        waiting: true,
-      });
+      const mailLeft = await hasMail(store, conversationId);
       const facts = { provider, model, tableId, title, state, host, turn, queue: rows, held };
       return { ...facts, parentId, mailLeft };
     },
@@ -330,6 +325,12 @@ async function createAgent(
       'This id is that of another conversation; choose another agentId.',
       'request_id_reused',
     );
+}
+
+/** Whether anything in its mailbox could be taken, if only along with other mail. */
+export async function hasMail(store: Store, conversationId: string): Promise<boolean> {
+  const nothing = { limit: 0, limitBytes: 0 };
+  return (await store.takeableMail({ conversationId, ...nothing, waiting: true })).more;
 }
 
 /**
