@@ -1,4 +1,4 @@
-/** The contract on SQLite, and what is this engine's own: its file, its lock, its disk, its wakes. */
+/** What is the SQLite engine's own, beside the contract: its file, its lock, its disk, its wakes. */
 import { spawn } from 'node:child_process';
 import {
   existsSync,
@@ -17,55 +17,11 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 
 import type { NewEvent } from '../../src/contracts/events.ts';
 import { openStore } from '../../src/store/open.ts';
-import type { Store } from '../../src/store/port.ts';
 import { openConnection } from '../../src/store/sqlite/connection.ts';
-import { openSqliteStore, type OpenSqliteStoreRequest } from '../../src/store/sqlite/store.ts';
+import { openSqliteStore } from '../../src/store/sqlite/store.ts';
 import { note, type WriterTask } from '../fixtures/store-writer.ts';
 import { eventually } from '../support/eventually.ts';
-import { describeAgents } from './contract-agents.ts';
-import type { StoreData } from './contract-events.ts';
-import { describeHistory } from './contract-history.ts';
-import { describeSearch } from './contract-search.ts';
-import { describeTables } from './contract-tables.ts';
-import { describeTriggers } from './contract-triggers.ts';
-import { describeStoreContract } from './contract.ts';
-
-type SqliteData = StoreData & {
-  path: string;
-  /** With this engine's own options. */
-  openWith(options: Partial<OpenSqliteStoreRequest>): Promise<Store>;
-  /** The same file without any of our code. */
-  raw(): DatabaseSync;
-};
-
-function makeData(): SqliteData {
-  const folder = mkdtempSync(join(tmpdir(), 'holdfast-store-'));
-  const path = join(folder, 'made', 'holdfast.db');
-  const url = `sqlite:${path}`;
-  const opened: { close(): unknown }[] = [];
-  const keep = <T extends { close(): unknown }>(one: T): T => {
-    opened.push(one);
-    return one;
-  };
-  return {
-    path,
-    url,
-    open: async (options = {}) => keep(await openStore({ url, ...options })),
-    openWith: async (options) => keep(await openSqliteStore({ path, ...options })),
-    raw: () => keep(new DatabaseSync(path)),
-    async destroy() {
-      for (const one of opened) await Promise.resolve(one.close()).catch(() => {});
-      rmSync(folder, { recursive: true, force: true });
-    },
-  };
-}
-
-describeStoreContract('SQLite', () => Promise.resolve(makeData()));
-describeTables('SQLite', () => Promise.resolve(makeData()));
-describeHistory('SQLite', () => Promise.resolve(makeData()));
-describeSearch('SQLite', () => Promise.resolve(makeData()));
-describeTriggers('SQLite', () => Promise.resolve(makeData()));
-describeAgents('SQLite', () => Promise.resolve(makeData()));
+import { makeSqliteData, type SqliteData } from './sqlite-data.ts';
 
 describe('the SQLite engine', () => {
   const made: SqliteData[] = [];
@@ -73,7 +29,7 @@ describe('the SQLite engine', () => {
     await Promise.all(made.splice(0).map((data) => data.destroy()));
   });
   const newData = (): SqliteData => {
-    const data = makeData();
+    const data = makeSqliteData();
     made.push(data);
     return data;
   };

@@ -1,0 +1,5 @@
+/** History, on SQLite. */
+import { describeHistory } from './contract-history.ts';
+import { makeSqliteData } from './sqlite-data.ts';
+
+describeHistory('SQLite', () => Promise.resolve(makeSqliteData()));
