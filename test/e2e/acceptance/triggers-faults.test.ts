@@ -286,8 +286,8 @@ test(
     for (const trigger of [deleted, paused]) {
       await trigger.untilRan(MORE);
       // What was due while no worker was there is in time or not, as long as that took.
-      const alone = (await expectWhole(trigger)).filter(({ decidedAt }) => decidedAt < killedAt);
-      expect(new Set(alone.map(({ outcome }) => outcome))).toEqual(new Set(['fired']));
+      const before = (await expectWhole(trigger)).filter(({ decidedAt }) => decidedAt < killedAt);
+      expect(new Set(before.map(({ outcome }) => outcome))).toEqual(new Set(['fired']));
     }
   },
 );
