@@ -3,6 +3,7 @@
  */
 import { randomUUID } from 'node:crypto';
 
+import { activityInfo } from '@temporalio/activity';
 import { Client, Connection, type WorkflowHandle } from '@temporalio/client';
 import { ApplicationFailure } from '@temporalio/common';
 import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
@@ -352,7 +353,8 @@ export async function startHarness(parts: {
   const turns: TurnActivities = {
     runTurn: (ref) => {
       const double = doubleOf(ref.conversationId);
-      double.ran.push(ref);
+      // On a slow machine it is asked again, for it tells no sign of life: that one joins.
+      if (activityInfo().attempt === 1) double.ran.push(ref);
       return double.endOf(ref).promise;
     },
     stopTurn: (request) => {
