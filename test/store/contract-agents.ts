@@ -1,6 +1,6 @@
 /** What every engine of the store must do with agents, their team and their mail. Numbers are those of src/store/port.ts. */
 import * as fc from 'fast-check';
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 
 import type { MailRowValue } from '../../src/contracts/agents.ts';
 import type { Event, NewEvent, OutcomeName } from '../../src/contracts/events.ts';
@@ -37,16 +37,17 @@ import { expectLogs } from './agent-logs.ts';
 import {
   activated,
   created,
+  destroyedAfterEach,
   listen,
   logOf,
   newest,
   note,
   started,
+  type StoreData,
   tableCreated,
   ticking,
   turn,
   upTo,
-  type StoreData,
 } from './contract-events.ts';
 import { spawnWriter } from './writer-process.ts';
 
@@ -58,15 +59,7 @@ const outcomes: readonly OutcomeName[] = ['completed', 'failed', 'cancelled', 'i
 
 export function describeAgents(engine: string, makeData: () => Promise<StoreData>): void {
   describe(`agents of the store on ${engine}`, () => {
-    const made: StoreData[] = [];
-    afterEach(async () => {
-      await Promise.all(made.splice(0).map((data) => data.destroy()));
-    });
-    const newData = async (): Promise<StoreData> => {
-      const data = await makeData();
-      made.push(data);
-      return data;
-    };
+    const newData = destroyedAfterEach(makeData);
     /** Conversation r, which stands alone; its clock ticks. */
     const newRoot = async (): Promise<Store> => {
       const store = await (await newData()).open({ clock: ticking() });

@@ -1,5 +1,6 @@
 /** Events of a store's tests, and what its answers are compared by. */
 import { expect } from 'vitest';
+import { afterEach } from 'vitest';
 
 import type { Event, NewEvent } from '../../src/contracts/events.ts';
 import type { ConversationViewValue } from '../../src/contracts/view.ts';
@@ -13,6 +14,19 @@ export type StoreData = {
   /** Closes what was opened and removes the data. */
   destroy(): Promise<void>;
 };
+
+/** How a suite makes its data: each is destroyed after the test that made it. To be called in a `describe`. */
+export function destroyedAfterEach(makeData: () => Promise<StoreData>): () => Promise<StoreData> {
+  const made: StoreData[] = [];
+  afterEach(async () => {
+    await Promise.all(made.splice(0).map((data) => data.destroy()));
+  });
+  return async () => {
+    const data = await makeData();
+    made.push(data);
+    return data;
+  };
+}
 
 export { note } from '../fixtures/store-writer.ts';
 

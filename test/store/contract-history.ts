@@ -1,6 +1,6 @@
 /** What every engine of the store must do with a conversation's past: cuts, copies, folding away, taking in. Numbers are those of src/store/port.ts. */
 import * as fc from 'fast-check';
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 
 import type { Event, NewEvent } from '../../src/contracts/events.ts';
 import { conversationStream, tableStream } from '../../src/contracts/ids.ts';
@@ -13,6 +13,7 @@ import {
   closed,
   created,
   delta,
+  destroyedAfterEach,
   done,
   expectFolded,
   inPieces,
@@ -20,28 +21,21 @@ import {
   note,
   segment,
   started,
+  type StoreData,
   tableCreated,
   ticking,
   turn,
   upTo,
   user,
   withoutEnds,
-  type StoreData,
 } from './contract-events.ts';
 
 const stream = conversationStream('c1');
 
 export function describeHistory(engine: string, makeData: () => Promise<StoreData>): void {
   describe(`history in the store on ${engine}`, () => {
-    const made: StoreData[] = [];
-    afterEach(async () => {
-      await Promise.all(made.splice(0).map((data) => data.destroy()));
-    });
-    const newStore = async (): Promise<Store> => {
-      const data = await makeData();
-      made.push(data);
-      return data.open({ clock: ticking() });
-    };
+    const newData = destroyedAfterEach(makeData);
+    const newStore = async (): Promise<Store> => (await newData()).open({ clock: ticking() });
     const say = (store: Store, ...events: NewEvent[]) => store.append({ stream, events });
 
     describe('cuts', () => {

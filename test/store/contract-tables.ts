@@ -1,6 +1,6 @@
 /** What every engine of the store must do with tables and their lists. Numbers are those of src/store/port.ts. */
 import * as fc from 'fast-check';
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 
 import { isHoldfastError } from '../../src/contracts/errors.ts';
 import type { ConversationSummaryValue, Event, NewEvent } from '../../src/contracts/events.ts';
@@ -12,16 +12,17 @@ import {
   activated,
   asJson,
   created,
+  destroyedAfterEach,
   done,
   listen,
   logOf,
   newest,
   note,
   started,
+  type StoreData,
   tableCreated,
   ticking,
   upTo,
-  type StoreData,
 } from './contract-events.ts';
 import { anyStep, TableLife } from './table-life.ts';
 import { spawnWriter } from './writer-process.ts';
@@ -31,15 +32,7 @@ const facts = { provider: 'scripted', model: null, workspacePath: '/w' };
 
 export function describeTables(engine: string, makeData: () => Promise<StoreData>): void {
   describe(`tables of the store on ${engine}`, () => {
-    const made: StoreData[] = [];
-    afterEach(async () => {
-      await Promise.all(made.splice(0).map((data) => data.destroy()));
-    });
-    const newData = async (): Promise<StoreData> => {
-      const data = await makeData();
-      made.push(data);
-      return data;
-    };
+    const newData = destroyedAfterEach(makeData);
     /** Table tb with conversations of these ids, the first of them active; its clock ticks. */
     const newTable = async (...ids: string[]): Promise<Store> => {
       const store = await (await newData()).open({ clock: ticking() });

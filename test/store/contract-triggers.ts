@@ -1,6 +1,6 @@
 /** What every engine of the store must do with triggers and their ledgers. Numbers are those of src/store/port.ts. */
 import * as fc from 'fast-check';
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 
 import type {
   DecidedFireValue,
@@ -15,15 +15,16 @@ import { eventually } from '../support/eventually.ts';
 import {
   asJson,
   created,
+  destroyedAfterEach,
   done,
   listen,
   logOf,
   newest,
   note,
   started,
+  type StoreData,
   ticking,
   upTo,
-  type StoreData,
 } from './contract-events.ts';
 import {
   anyOperation,
@@ -40,15 +41,7 @@ const stream = triggerStream('x');
 
 export function describeTriggers(engine: string, makeData: () => Promise<StoreData>): void {
   describe(`triggers of the store on ${engine}`, () => {
-    const made: StoreData[] = [];
-    afterEach(async () => {
-      await Promise.all(made.splice(0).map((data) => data.destroy()));
-    });
-    const newData = async (): Promise<StoreData> => {
-      const data = await makeData();
-      made.push(data);
-      return data;
-    };
+    const newData = destroyedAfterEach(makeData);
     /** Trigger x, decided up to second 0, with conversations c1 and c2; its clock ticks. */
     const newTrigger = async (): Promise<Store> => {
       const store = await (await newData()).open({ clock: ticking() });

@@ -21,6 +21,7 @@ import {
   closed,
   created,
   delta,
+  destroyedAfterEach,
   done,
   expectFolded,
   expectWindow,
@@ -30,6 +31,7 @@ import {
   newest,
   segment,
   started,
+  type StoreData,
   tableCreated,
   textOf,
   ticking,
@@ -37,7 +39,6 @@ import {
   upTo,
   user,
   withoutEnds,
-  type StoreData,
 } from './contract-events.ts';
 import {
   attemptOf,
@@ -58,17 +59,12 @@ export function describeStoreContract(
   makeData: () => Promise<StoreData>,
 ): void {
   describe(`the store on ${engine}`, () => {
-    const made: StoreData[] = [];
+    const newData = destroyedAfterEach(makeData);
     const children: ChildProcess[] = [];
-    afterEach(async () => {
+    // After it was registered, so before it is done: a writer is gone before its file.
+    afterEach(() => {
       for (const child of children.splice(0)) child.kill('SIGKILL');
-      await Promise.all(made.splice(0).map((data) => data.destroy()));
     });
-    const newData = async (): Promise<StoreData> => {
-      const data = await makeData();
-      made.push(data);
-      return data;
-    };
     const newStore = async (): Promise<Store> => (await newData()).open();
     /** A process that writes; resolves once it has opened the store. */
     const startWriter = async (url: string, task: WriterTask): Promise<Writer> => {
