@@ -4,6 +4,7 @@
  *
  * In small steps with pauses, so that no append of a running turn waits for it; any number of workers may do it at once.
  */
+import { Rounds } from './rounds.ts';
 import type { Store } from './store/port.ts';
 
 /** Between two looks. */
@@ -19,8 +20,14 @@ export class Compactor {
   readonly #log: (text: string) => void;
   readonly #clock: () => number;
   readonly #everyMs: number;
-  #timer: NodeJS.Timeout | null = null;
-  #stopped = false;
+  readonly #rounds = new Rounds({
+    round: async () => ((await this.#step()) > 0 ? PAUSE_MS : this.#everyMs),
+    // A full or busy disk passes; nothing is lost by waiting.
+    onFailure: (error) => {
+      this.#log(`old deltas were not folded away: ${String(error)}`);
+      return this.#everyMs;
+    },
+  });
 
   constructor(parts: {
     store: Pick<Store, 'compact'>;
@@ -40,22 +47,11 @@ export class Compactor {
 
   /** Folds now, and then again and again. */
   start(): void {
-    if (this.#stopped) return;
-    void this.#step()
-      .catch((error: unknown) => {
-        // A full or busy disk passes; nothing is lost by waiting.
-        this.#log(`old deltas were not folded away: ${String(error)}`);
-        return 0;
-      })
-      .then((rows) => {
-        if (!this.#stopped)
-          this.#timer = setTimeout(() => this.start(), rows > 0 ? PAUSE_MS : this.#everyMs);
-      });
+    this.#rounds.start();
   }
 
   stop(): void {
-    this.#stopped = true;
-    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#rounds.stop();
   }
 
   async #step(): Promise<number> {

@@ -5,6 +5,7 @@
 import type { WorkflowSignals } from './activities/tables.ts';
 import { MAIL_UNTAKEN_MS } from './contracts/limits.ts';
 import { SIGNAL } from './contracts/names.ts';
+import { Rounds } from './rounds.ts';
 import type { Store } from './store/port.ts';
 
 /** Between two looks: one indexed read. */
@@ -22,8 +23,16 @@ export class MailWatch {
   readonly #clock: () => number;
   /** Receivers that were told to look, and have not taken all. */
   #asked = new Map<string, Asked>();
-  #timer: NodeJS.Timeout | null = null;
-  #stopped = false;
+  readonly #rounds = new Rounds({
+    round: async () => {
+      await this.look();
+      return EVERY_MS;
+    },
+    onFailure: (error) => {
+      this.#log(`mail was not looked for: ${String(error)}`);
+      return EVERY_MS;
+    },
+  });
 
   constructor(parts: {
     store: Pick<Store, 'withUntakenMail'>;
@@ -40,17 +49,11 @@ export class MailWatch {
 
   /** Looks now, and then again and again. */
   start(): void {
-    if (this.#stopped) return;
-    this.look()
-      .catch((error: unknown) => this.#log(`mail was not looked for: ${String(error)}`))
-      .finally(() => {
-        if (!this.#stopped) this.#timer = setTimeout(() => this.start(), EVERY_MS);
-      });
+    this.#rounds.start();
   }
 
   stop(): void {
-    this.#stopped = true;
-    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#rounds.stop();
   }
 
   /** One look; the conversations that were told. */
@@ -62,7 +65,7 @@ export class MailWatch {
     for (let after = ''; ;) {
       const page = await this.#store.withUntakenMail({ acceptedBefore, after, limit: PAGE });
       for (const conversationId of page) {
-        if (this.#stopped) return told;
+        if (this.#rounds.isStopped) return told;
         const last = this.#asked.get(conversationId);
         if (last !== undefined) asked.set(conversationId, last);
         // A clock that was set back must not silence it.

@@ -20,6 +20,7 @@ import {
   WORKFLOW_TYPE,
 } from './contracts/names.ts';
 import type { ConversationInputValue } from './contracts/signals.ts';
+import { Rounds } from './rounds.ts';
 import type { Store } from './store/port.ts';
 
 /** Between two looks. A look costs one read, and one call to Temporal for each conversation that is not idle. */
@@ -39,8 +40,16 @@ export class Reviver {
   #idle: ReadonlySet<string> = new Set();
   /** Tables in which something waited at the last look, while nothing ran. */
   #waiting: ReadonlySet<string> = new Set();
-  #timer: NodeJS.Timeout | null = null;
-  #stopped = false;
+  readonly #rounds = new Rounds({
+    round: async () => {
+      await this.look();
+      return this.#everyMs;
+    },
+    onFailure: (error) => {
+      this.#log(`lost workflows were not looked for: ${String(error)}`);
+      return this.#everyMs;
+    },
+  });
 
   constructor(parts: {
     store: Pick<Store, 'unsettled' | 'waitingTables'>;
@@ -60,17 +69,11 @@ export class Reviver {
 
   /** Looks now, and then again and again. */
   start(): void {
-    if (this.#stopped) return;
-    this.look()
-      .catch((error: unknown) => this.#log(`lost workflows were not looked for: ${String(error)}`))
-      .finally(() => {
-        if (!this.#stopped) this.#timer = setTimeout(() => this.start(), this.#everyMs);
-      });
+    this.#rounds.start();
   }
 
   stop(): void {
-    this.#stopped = true;
-    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#rounds.stop();
   }
 
   /** One look; the ids of the conversations and tables whose workflow was started, or told to read the store again. */
@@ -84,7 +87,7 @@ export class Reviver {
     for (let after = ''; ;) {
       const page = await this.#store.waitingTables(after, PAGE);
       for (const tableId of page) {
-        if (this.#stopped) return told;
+        if (this.#rounds.isStopped) return told;
         waiting.add(tableId);
         if (!this.#waiting.has(tableId)) continue;
         await this.#signals.signalTable(tableId, TABLE_SIGNAL.look);
@@ -104,7 +107,7 @@ export class Reviver {
     for (let after = ''; ;) {
       const page = await this.#store.unsettled(after, PAGE);
       for (const conversationId of page) {
-        if (this.#stopped) return revived;
+        if (this.#rounds.isStopped) return revived;
         const state = await this.#stateOf(conversationId);
         if (state === 'lost') {
           await this.#start(conversationId);

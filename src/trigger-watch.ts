@@ -7,6 +7,7 @@
 import type { Presence } from './activities/presence.ts';
 import type { TriggerSchedules } from './activities/triggers.ts';
 import { jitterOf } from './domain/due-times.ts';
+import { Rounds } from './rounds.ts';
 import type { Store } from './store/port.ts';
 
 /** Between two looks; less where the grace is short. One indexed read, and one call to Temporal. */
@@ -46,8 +47,16 @@ export class TriggerWatch {
   #comparing: Promise<void> | null = null;
   /** When a look was asked for last, by trigger. */
   readonly #askedMs = new Map<string, number>();
-  #timer: NodeJS.Timeout | null = null;
-  #stopped = false;
+  readonly #rounds = new Rounds({
+    round: async () => {
+      await this.look();
+      return this.#everyMs;
+    },
+    onFailure: (error) => {
+      this.#log(`triggers were not looked at: ${String(error)}`);
+      return this.#everyMs;
+    },
+  });
 
   constructor(parts: {
     store: Pick<
@@ -75,17 +84,11 @@ export class TriggerWatch {
 
   /** Looks now, and then again and again. */
   start(): void {
-    if (this.#stopped) return;
-    this.look()
-      .catch((error: unknown) => this.#log(`triggers were not looked at: ${String(error)}`))
-      .finally(() => {
-        if (!this.#stopped) this.#timer = setTimeout(() => this.start(), this.#everyMs);
-      });
+    this.#rounds.start();
   }
 
   stop(): void {
-    this.#stopped = true;
-    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#rounds.stop();
   }
 
   /** Resolves when no comparison is under way. */
@@ -131,7 +134,7 @@ export class TriggerWatch {
         limit: PAGE,
       });
       for (const triggerId of page) {
-        if (this.#stopped) return asked;
+        if (this.#rounds.isStopped) return asked;
         // Many are due at once: a second word for each would only make it slower.
         if (nowMs - (this.#askedMs.get(triggerId) ?? -Infinity) < ASKED_AGAIN_MS) continue;
         try {
@@ -182,7 +185,7 @@ export class TriggerWatch {
         limit: COMPARE_PAGE,
       });
       for (const trigger of page.items) {
-        if (this.#stopped) return;
+        if (this.#rounds.isStopped) return;
         const { triggerId, rule, nextDueAt } = trigger;
         const has = rules.get(triggerId);
         rules.delete(triggerId);
@@ -198,7 +201,7 @@ export class TriggerWatch {
       cursor = page.nextCursor;
     }
     for (const triggerId of rules.keys()) {
-      if (this.#stopped) return;
+      if (this.#rounds.isStopped) return;
       // Made while the list was read, it is there by now.
       const trigger = await this.#store.trigger(triggerId);
       if (trigger === null) await this.#schedules.remove(triggerId);
