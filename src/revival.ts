@@ -23,8 +23,10 @@ import type { ConversationInputValue } from './contracts/signals.ts';
 import { Rounds } from './rounds.ts';
 import type { Store } from './store/port.ts';
 
-/** Between two looks. A look costs one read, and one call to Temporal for each conversation that is not idle. */
-const EVERY_MS = 15_000;
+/** Between two looks at tables, each of which costs one read. */
+const EVERY_MS = 5_000;
+/** Of the looks, those that are at conversations too: one read, and one call to Temporal for each that is not idle. */
+const CONVERSATIONS_EVERY = 3;
 const STATE = defineSearchAttributeKey(SEARCH_ATTRIBUTE.state, SearchAttributeType.KEYWORD);
 /** Read from the store at once. */
 const PAGE = 200;
@@ -40,9 +42,11 @@ export class Reviver {
   #idle: ReadonlySet<string> = new Set();
   /** Tables in which something waited at the last look, while nothing ran. */
   #waiting: ReadonlySet<string> = new Set();
+  #looks = 0;
   readonly #rounds = new Rounds({
     round: async () => {
-      await this.look();
+      this.#looks += 1;
+      await (this.#looks % CONVERSATIONS_EVERY === 1 ? this.look() : this.#lookAtTables());
       return this.#everyMs;
     },
     onFailure: (error) => {
