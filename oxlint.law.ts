@@ -12,8 +12,8 @@ import { dirname, relative, resolve, sep } from 'node:path';
 import type { OxlintConfig, OxlintOverride } from 'oxlint';
 
 /**
- * What the files of one folder may import. Paths are relative to `src` and name a file or a folder with all below it;
- * a package is named as it is imported, with `*` for one path segment. Values include types.
+ * What the files of one folder may import. Paths are relative to `src`, those of the page begin with `web/`; they name a file
+ * or a folder with all below it. A package is named as it is imported, with `*` for one path segment. Values include types.
  */
 type Allowed = {
   values: readonly string[];
@@ -30,7 +30,14 @@ const plainContracts = ['ids', 'limits', 'errors', 'names', 'provider-events'].m
   (name) => `contracts/${name}.ts`,
 );
 
-/** A file is ruled by its longest match; a folder of `src` that is not here may import nothing. */
+/** What all of the page that is seen may use: a component sees the engine by its contract, and in no other way. */
+const seen = {
+  values: ['web/parts', 'web/styles', ...plainContracts],
+  types: ['web/client/contract.ts', 'contracts'],
+  packages: ['react', '@base-ui/react', '@base-ui/react/*'],
+};
+
+/** A file is ruled by its longest match; a folder of `src` or `web` that is not here may import nothing. */
 const law: Readonly<Record<string, Allowed>> = {
   ...Object.fromEntries(
     plainContracts.map((file) => [file, { values: plainContracts, types: ['contracts'] }]),
@@ -73,6 +80,37 @@ const law: Readonly<Record<string, Allowed>> = {
     values: ['cli', 'supervisor', 'supervisor.ts', 'config.ts', 'contracts', 'providers', 'store'],
     packages: ['@temporalio/client', 'node:*'],
   },
+  // React is not among its packages: what the page knows of the engine is to be tested, and to live, without anything drawn
+  'web/client': {
+    values: ['web/client', 'domain/fold.ts', 'domain/table-fold.ts', ...plainContracts],
+    types: ['contracts'],
+  },
+  'web/client/contract.ts': { values: [], types: ['contracts'] },
+  'web/parts': { ...seen, types: ['web/client/contract.ts'] },
+  'web/conversation': {
+    ...seen,
+    values: ['web/conversation', ...seen.values],
+    packages: [
+      ...seen.packages,
+      'react-markdown',
+      'remark-gfm',
+      'virtua',
+      'lowlight',
+      'highlight.js/lib/languages/*',
+    ],
+    packageTypes: ['hast'],
+  },
+  'web/panels': { ...seen, values: ['web/panels', ...seen.values] },
+  'web/app': {
+    ...seen,
+    values: ['web/app', 'web/conversation', 'web/panels', ...seen.values],
+  },
+  'web/main.tsx': {
+    values: ['web'],
+    types: ['contracts'],
+    packages: ['react', 'react-dom/client', '@base-ui/react', '@base-ui/react/*'],
+  },
+  'web/vite.config.ts': { values: [], packages: ['vite', '@vitejs/plugin-react', 'node:*'] },
 };
 
 /** The one file of `src` that may read the environment. */
@@ -108,11 +146,21 @@ type Context = {
 };
 type Rule = { create: (context: Context) => Record<string, (node: Node) => void> };
 
-/** The path of the linted file relative to `src`, or null when it lies elsewhere. */
-function placeInSource({ filename, cwd }: Context): string | null {
-  const place = relative(resolve(cwd, 'src'), filename).split(sep).join('/');
+/** A path as the law names it: relative to `src`, or beginning with `web/`, or with `../` when it lies elsewhere. */
+function placeOf(path: string, { cwd }: Context): string {
+  const inWeb = relative(resolve(cwd, 'web'), path).split(sep).join('/');
+  if (!inWeb.startsWith('../')) return `web/${inWeb}`;
+  return relative(resolve(cwd, 'src'), path).split(sep).join('/');
+}
+
+/** The place of the linted file, or null when no law is made for where it lies. */
+function placeInSource(context: Context): string | null {
+  const place = placeOf(context.filename, context);
   return place.startsWith('../') ? null : place;
 }
+
+/** A place as people call it. */
+const called = (place: string): string => (place.startsWith('web/') ? place : `src/${place}`);
 
 const covers = (entry: string, path: string) => path === entry || path.startsWith(`${entry}/`);
 
@@ -145,12 +193,11 @@ const imports: Rule = {
   create(context) {
     const place = placeInSource(context);
     if (place === null || !place.includes('/')) return {};
-    const folder = place.slice(0, place.indexOf('/'));
     const row = rowOf(place);
     if (row === undefined) {
       return {
         Program: (node) => {
-          const message = `src/${folder} is not in the import law: add a row to oxlint.law.ts`;
+          const message = `${called(dirname(place))} is not in the import law: add a row to oxlint.law.ts`;
           context.report({ node, message });
         },
       };
@@ -168,9 +215,7 @@ const imports: Rule = {
       }
       const local = specifier.startsWith('.');
       const target = local
-        ? relative(resolve(context.cwd, 'src'), resolve(dirname(context.filename), specifier))
-            .split(sep)
-            .join('/')
+        ? placeOf(resolve(dirname(context.filename), specifier), context)
         : specifier;
       const permits = local ? covers : coversPackage;
       if ((local ? values : packages).some((entry) => permits(entry, target))) return;
@@ -181,8 +226,8 @@ const imports: Rule = {
       context.report({
         node,
         message: typesPermit
-          ? `src/${subject} may import only types from ${target}: write \`import type\``
-          : `src/${subject} may not import ${target}; only ${may || 'nothing'}${mayTypes && `, and types of ${mayTypes}`}`,
+          ? `${called(subject)} may import only types from ${target}: write \`import type\``
+          : `${called(subject)} may not import ${target}; only ${may || 'nothing'}${mayTypes && `, and types of ${mayTypes}`}`,
       });
     };
     return {
@@ -283,7 +328,7 @@ export const rules: NonNullable<OxlintConfig['rules']> = {
   'import/extensions': [
     'error',
     'ignorePackages',
-    { ts: 'always', js: 'never', checkTypeImports: true },
+    { ts: 'always', tsx: 'always', js: 'never', checkTypeImports: true },
   ],
   'import/no-dynamic-require': ['error', { esmodule: true }],
   'typescript/consistent-type-imports': 'error',
@@ -346,6 +391,22 @@ export const pureFolders: OxlintOverride[] = [
         { object: 'Date', property: 'now' },
         { object: 'Math', property: 'random' },
       ],
+    },
+  },
+];
+
+/** What is drawn: the rules of React, and those of who cannot see it. */
+export const pageFolders: OxlintOverride[] = [
+  {
+    files: ['web/**'],
+    plugins: [...plugins, 'react', 'jsx-a11y'],
+    rules: {
+      'react/rules-of-hooks': 'error',
+      'react/exhaustive-deps': 'error',
+      // of the old transform; the page is built with the one that imports by itself
+      'react/react-in-jsx-scope': 'off',
+      // a style is imported for what it does
+      'import/no-unassigned-import': ['error', { allow: ['**/*.css'] }],
     },
   },
 ];

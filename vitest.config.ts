@@ -6,6 +6,8 @@ const slow = [
   'test/torture/{short-run,regressions}.test.ts',
 ];
 const replay = 'test/replay/**/*.test.ts';
+/** The tests of the page, in a real browser against the real engine. */
+const browser = 'test/browser/**/*.test.ts';
 
 export default defineConfig({
   test: {
@@ -23,7 +25,7 @@ export default defineConfig({
         test: {
           name: 'fast',
           include: ['test/**/*.test.ts'],
-          exclude: [...slow, replay],
+          exclude: [...slow, replay, browser],
           testTimeout: 30_000,
         },
       },
@@ -47,6 +49,19 @@ export default defineConfig({
           globalSetup: ['test/support/bundle-setup.ts', 'test/support/temporal-setup.ts'],
           // after the others, which would take the processor from its servers
           sequence: { groupOrder: 1 },
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'browser',
+          include: [browser],
+          testTimeout: 90_000,
+          hookTimeout: 90_000,
+          // an engine and a browser each
+          maxWorkers: 2,
+          globalSetup: ['test/support/bundle-setup.ts', 'test/support/page-setup.ts'],
+          sequence: { groupOrder: 2 },
         },
       },
     ],

@@ -3,13 +3,14 @@
  *
  * Figures are medians of one run on one machine, to be compared with their floor and not with another day's.
  * `npm run bench -- --runs 3` repeats everything and quotes the median of each figure; `--only survival` measures one
- * part (may be given again). Exit code 1: something happened that no slowness excuses, such as a lost event.
+ * part (may be given again), `--only page --part load` a part of the page's. Exit code 1: something happened that no slowness excuses, such as a lost event.
  */
 import { parseArgs } from 'node:util';
 
 import { measureAgents } from './agents.ts';
 import { type Figure, median, NEVER, printFigures } from './figures.ts';
 import { measureLatency } from './latency.ts';
+import { measurePage, PAGE_PARTS } from './page.ts';
 import { measureReaders } from './readers.ts';
 import { type Stack, startStack } from './stack.ts';
 import { measureSurvival } from './survival.ts';
@@ -24,6 +25,7 @@ const PARTS = [
   'readers',
   'triggers',
   'agents',
+  'page',
 ] as const;
 type Part = (typeof PARTS)[number];
 
@@ -31,11 +33,19 @@ const { values } = parseArgs({
   options: {
     runs: { type: 'string', default: '1' },
     only: { type: 'string', multiple: true, default: [...PARTS] },
+    part: { type: 'string', multiple: true, default: [...PAGE_PARTS] },
   },
 });
 const unknown = values.only.filter((name) => !PARTS.some((part) => part === name));
 if (unknown.length > 0) {
   process.stderr.write(`there is no part ${unknown.join(', ')}; there are ${PARTS.join(', ')}\n`);
+  process.exit(2);
+}
+const unknownOfPage = values.part.filter((name) => !PAGE_PARTS.some((part) => part === name));
+if (unknownOfPage.length > 0) {
+  process.stderr.write(
+    `the page has no part ${unknownOfPage.join(', ')}; it has ${PAGE_PARTS.join(', ')}\n`,
+  );
   process.exit(2);
 }
 const wanted = (part: Part): boolean => values.only.includes(part);
@@ -48,6 +58,7 @@ for (let run = 0; run < Number(values.runs); run += 1)
     ...(wanted('readers') ? await measureReaders() : []),
     ...(wanted('triggers') ? await measureTriggers() : []),
     ...(wanted('agents') ? await measureAgents() : []),
+    ...(wanted('page') ? await measurePage(values.part) : []),
   ]);
 printFigures(runs.length === 1 ? (runs[0] ?? []) : medians(runs));
 const faults = runs.flat().flatMap((figure) => figure.faults ?? []);

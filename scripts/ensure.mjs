@@ -1,5 +1,5 @@
 /**
- * Makes a checkout ready to run: dependencies as the lock file says, then the workflow bundle.
+ * Makes a checkout ready to run: dependencies as the lock file says, then the workflow bundle and the page.
  *
  * `npm start` and `npm test` run it first. It is the one program here that an old system Node runs,
  * with nothing installed, so it has no dependencies and no TypeScript.
@@ -215,7 +215,7 @@ async function ensure() {
     say('run: npm rebuild node --ignore-scripts=false');
     return false;
   }
-  return run(node, ['scripts/bundle.ts']);
+  return run(node, ['scripts/build.ts', '--page-optional']);
 }
 
 process.exitCode = (await ensure()) ? 0 : 1;

@@ -75,6 +75,27 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
       return { run: retry, usage: retryUsage };
     },
   },
+  why: {
+    summary: 'what a conversation waits for, and what puts it right',
+    load: async () => {
+      const { why, whyUsage } = await import('./cli/why.ts');
+      return { run: why, usage: whyUsage };
+    },
+  },
+  release: {
+    summary: 'release what is held in a queue',
+    load: async () => {
+      const { release, releaseUsage } = await import('./cli/turn-commands.ts');
+      return { run: release, usage: releaseUsage };
+    },
+  },
+  answer: {
+    summary: 'allow or deny what a turn asks for',
+    load: async () => {
+      const { answer, answerUsage } = await import('./cli/turn-commands.ts');
+      return { run: answer, usage: answerUsage };
+    },
+  },
   export: {
     summary: 'write a conversation as JSON lines',
     load: async () => {

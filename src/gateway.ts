@@ -4,12 +4,15 @@
  * It serves reads with Temporal down, and connects when the first command comes.
  * Says `{"ready":true,"role":"gateway"}` on stdout when it listens.
  */
+import { fileURLToPath } from 'node:url';
+
 import packageFile from '../package.json' with { type: 'json' };
 import { AgentTokens } from './agent-tokens.ts';
 import { createApp } from './api/app.ts';
 import { lateCommands } from './api/late-commands.ts';
 import { Metrics } from './api/metrics.ts';
 import { loadConfig, ownEnvironment } from './config.ts';
+import type { EngineProcess } from './domain/why-facts.ts';
 import { writeGatewayAddress } from './gateway-address.ts';
 import { announceReady, keepCompiled, outliveFullLogs } from './process-entry.ts';
 import { createProviders, describeProviders } from './providers/registry.ts';
@@ -18,7 +21,8 @@ import { openStore } from './store/open.ts';
 import { whenThereIsRoom } from './store/write-failures.ts';
 import { apiAddress } from './supervisor/address.ts';
 import { readToken } from './supervisor/home.ts';
-import { pulseFile, showPulse } from './supervisor/pulse.ts';
+import { lastBeatMs, pulseFile, showPulse } from './supervisor/pulse.ts';
+import { readLiveState } from './supervisor/state.ts';
 
 /** Clients that lost their gateway are back within this; loading stops the event loop for some 0.2 s. */
 const LOAD_TEMPORAL_AFTER_MS = 500;
@@ -30,6 +34,8 @@ const token = readToken(config);
 if (token === null)
   throw new Error(`there is no token at ${config.paths.token}; \`holdfast start\` makes one`);
 
+/** A supervised gateway is told its server's address as if it were anybody's; once seen, it stays the supervisor's own. */
+let embeddedTemporal = config.temporal.embedded;
 const metrics = new Metrics();
 const commandDurations = metrics.histogram(
   'temporal_command_duration_seconds',
@@ -69,9 +75,16 @@ const app = createApp({
     describe: () => describeProviders({ providers, environment: ownEnvironment() }),
   },
   room: watchRoom(config.disk),
+  engine: {
+    processes: engineProcesses,
+    embeddedTemporal: () => embeddedTemporal,
+    temporalUi: config.temporal.uiUrl,
+    namespace: config.temporal.namespace,
+  },
   metrics,
   // Stdout is for the supervisor's one line.
   log: { level: 'info', stream: process.stderr },
+  pageFolder: fileURLToPath(new URL('../dist/web', import.meta.url)),
   version: packageFile.version,
 });
 
@@ -83,8 +96,25 @@ await app.listen({
   backlog: 4_096,
 });
 tellTurnHosts();
+engineProcesses();
 announceReady('gateway', { addresses: app.addresses() });
 setTimeout(() => void temporal.load(), LOAD_TEMPORAL_AFTER_MS).unref();
+
+/** What the supervisor has written down and lives; null when there is no such word. */
+function engineProcesses(): EngineProcess[] | null {
+  const state = readLiveState({ runFolder: config.paths.run });
+  if (state === null) return null;
+  embeddedTemporal ||= state.processes.some(({ role }) => role === 'temporal');
+  const nowMs = Date.now();
+  return state.processes.map(({ role, pid, startedAt, restarts }) => {
+    // Only these show a pulse; what the one before has left says nothing of one that has just been started.
+    const hasPulse = role === 'gateway' || role === 'worker' || role === 'turn-host';
+    const beatMs = hasPulse ? lastBeatMs(pulseFile({ config, role })) : null;
+    const stillForMs =
+      beatMs === null ? null : Math.max(0, nowMs - Math.max(beatMs, Date.parse(startedAt)));
+    return { role, pid, startedAt, restarts, stillForMs };
+  });
+}
 
 /** A full disk is no reason to serve nobody: the agents whose providers start meanwhile have no tools. */
 function tellTurnHosts(): void {

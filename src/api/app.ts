@@ -3,7 +3,8 @@
  *
  * Invariants (numbers of design.md):
  *  A3 nothing is accepted here that Temporal has not made durable; L3 nothing is shown that is not in the store.
- *  X1 Host, Origin and token are checked before a request is read, on every route, found or not.
+ *  X1 Host, Origin and token are checked before a request is read, on every route, found or not. The page's files and
+ *     `/healthz` need no token.
  *  G1 no state of this process matters: any gateway can answer what another has begun.
  */
 import { monitorEventLoopDelay } from 'node:perf_hooks';
@@ -33,16 +34,19 @@ import { agentRoutes } from './routes/agents.ts';
 import { conversationRoutes } from './routes/conversations.ts';
 import { eventRoutes } from './routes/events.ts';
 import { historyRoutes } from './routes/history.ts';
+import { isPageUrl, pageRoutes } from './routes/page.ts';
 import { queueRoutes } from './routes/queue.ts';
 import { socketRoute } from './routes/socket.ts';
 import { systemRoutes } from './routes/system.ts';
 import { tableRoutes } from './routes/tables.ts';
 import { triggerRoutes } from './routes/triggers.ts';
+import { whyRoutes } from './routes/why.ts';
 import { Allowlist, Tickets, TokenCheck, bearerToken, judgeHandshake } from './security.ts';
 import { Tables } from './tables.ts';
 import { Triggers } from './triggers.ts';
 import { TurnEnds } from './turn-ends.ts';
 import { parseJson, schemaCompiler } from './validation.ts';
+import { type EngineFacts, Why } from './why.ts';
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -83,8 +87,11 @@ export type GatewayDependencies = {
   providers: ProviderDirectory;
   /** A look at the disks; see store/disk-room.ts. */
   room: () => Room;
+  engine: EngineFacts;
   metrics?: Metrics;
   log: GatewayLog;
+  /** Where the built page is; see page.ts. */
+  pageFolder: string;
   /** Shown in the documents. */
   version: string;
 };
@@ -178,8 +185,12 @@ export function createApp(dependencies: GatewayDependencies): FastifyInstance {
     app.register(tableRoutes, { tables, holds, receiptWaitMs });
     app.register(triggerRoutes, { triggers: new Triggers(parts), holds, receiptWaitMs });
     app.register(agentRoutes, { agents, holds, receiptWaitMs });
+    app.register(whyRoutes, {
+      why: new Why({ store, commands, room, engine: dependencies.engine }),
+    });
     const { conversationOfToken: conversationOf, version } = dependencies;
     mountMcp(app, { agents, store, conversationOf, version });
+    app.register(pageRoutes, { folder: dependencies.pageFolder });
     app.register(eventRoutes, {
       conversations,
       tables,
@@ -291,6 +302,8 @@ function guard(
     // A preflight carries no token, and asks only what an allowed page may ask.
     if (isPreflight(request)) return;
     if (request.routeOptions.url === HEALTH_URL) return;
+    // They hold no secret, and are where a token is asked for.
+    if (isPageUrl(request.routeOptions.url)) return;
     // Has tokens of its own, which are none here.
     if (request.routeOptions.url === MCP_PATH) return;
     if (!tokenCheck.matches(bearerToken(headers.authorization))) {

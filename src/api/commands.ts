@@ -27,6 +27,7 @@ import type {
   FireTriggerSignalValue,
   RemoveTriggerSignalValue,
 } from '../contracts/triggers.ts';
+import type { TemporalLook } from '../domain/why-facts.ts';
 
 /** A signal of protocol.md section 7 with its one argument. */
 export type ConversationSignal =
@@ -92,4 +93,9 @@ export interface WorkflowCommands {
   signalTrigger(command: { triggerId: string; signal: TriggerSignal }): Promise<void>;
   /** Resolves when the server answers; rejects soon when it does not. */
   check(): Promise<void>;
+  /**
+   * What Temporal says of the conversation's Workflow, its worker and `host`'s queue. Changes nothing. Rejects soon when the
+   * server does not answer; that no worker does is an answer.
+   */
+  inspect(command: { conversationId: string; host: string | null }): Promise<TemporalLook>;
 }

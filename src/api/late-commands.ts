@@ -22,6 +22,7 @@ export function lateCommands(load: () => Promise<Loaded>): LateCommands {
       createTable: async (command) => (await loaded()).commands.createTable(command),
       signalTable: async (command) => (await loaded()).commands.signalTable(command),
       signalTrigger: async (command) => (await loaded()).commands.signalTrigger(command),
+      inspect: async (command) => (await loaded()).commands.inspect(command),
       check: async () => (await loaded()).commands.check(),
     },
     load: loaded,

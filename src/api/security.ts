@@ -2,8 +2,8 @@
  * Who may talk to the gateway.
  *
  * Invariants (design.md section 13):
- *  X1 in this order, before anything of a request is read: Host (421), Origin (403), token (401). `/healthz` needs no
- *     token. A WebSocket's Origin and token are answered after the upgrade, with 4003 and 4001: a page can read a
+ *  X1 in this order, before anything of a request is read: Host (421), Origin (403), token (401). `/healthz` and the
+ *     page's files need no token. A WebSocket's Origin and token are answered after the upgrade, with 4003 and 4001: a page can read a
  *     close code, and not the status of a refused upgrade.
  *  X2 a token is compared in constant time, by its digest, and is never logged or sent back.
  *  X3 a ticket opens one WebSocket, within its time.

@@ -28,6 +28,7 @@ import {
 } from '../contracts/names.ts';
 import type { ConversationInputValue, TableInputValue } from '../contracts/signals.ts';
 import type { TriggerInputValue } from '../contracts/triggers.ts';
+import type { TemporalLook } from '../domain/why-facts.ts';
 import type {
   ConversationSignal,
   NewConversation,
@@ -37,6 +38,7 @@ import type {
   TriggerSignal,
   WorkflowCommands,
 } from './commands.ts';
+import { inspectConversation } from './temporal-inspection.ts';
 
 /** The longest a command may take. A healthy server answers a signal in 2 to 5 ms (design.md section 3). */
 const CALL_PATIENCE_MS = 5_000;
@@ -95,6 +97,7 @@ export type TemporalCommandOptions = {
 class TemporalCommands implements WorkflowCommands {
   readonly #connection: Connection;
   readonly #client: WorkflowClient;
+  readonly #namespace: string;
   readonly #observe: CommandObserver;
   readonly #callPatienceMs: number;
   readonly #connectPatienceMs: number;
@@ -107,6 +110,7 @@ class TemporalCommands implements WorkflowCommands {
     connectPatienceMs = CONNECT_PATIENCE_MS,
   }: TemporalCommandOptions) {
     this.#connection = connection;
+    this.#namespace = namespace;
     this.#client = new WorkflowClient({ connection, namespace });
     this.#observe = observe;
     this.#callPatienceMs = callPatienceMs;
@@ -213,6 +217,11 @@ class TemporalCommands implements WorkflowCommands {
     await this.#connection.withDeadline(deadlineIn(CHECK_PATIENCE_MS), () =>
       this.#connection.workflowService.getSystemInfo({}),
     );
+  }
+
+  inspect(command: { conversationId: string; host: string | null }): Promise<TemporalLook> {
+    const [connection, client, namespace] = [this.#connection, this.#client, this.#namespace];
+    return inspectConversation({ connection, client, namespace, ...command });
   }
 
   /** Repeats `attempt` until the server has taken it or patience ends. */

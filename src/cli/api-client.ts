@@ -34,7 +34,7 @@ export class UnreachableError extends Error {
 export type Answer = { status: number; body: unknown };
 
 type Call = {
-  method: 'GET' | 'POST';
+  method: 'GET' | 'POST' | 'PATCH';
   path: string;
   body?: unknown;
   headers?: Record<string, string>;

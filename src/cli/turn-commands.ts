@@ -1,4 +1,4 @@
-/** `holdfast cancel` and `holdfast retry`. */
+/** `holdfast cancel`, `retry`, `release` and `answer`: what gets a conversation going again. */
 import { randomUUID } from 'node:crypto';
 import { parseArgs } from 'node:util';
 
@@ -13,6 +13,14 @@ export const cancelUsage = `holdfast cancel [--cascade] ID
 
 export const retryUsage = `holdfast retry [--request-id ID] ID TURN
   Starts a new attempt of a turn that ended interrupted, failed or cancelled. Does not wait for its end.
+`;
+
+export const releaseUsage = `holdfast release ID
+  Releases what is held in the queue of a conversation; its first message starts as soon as it may.
+`;
+
+export const answerUsage = `holdfast answer ID APPROVAL allow|deny
+  Answers an approval that a turn waits for. \`holdfast why ID\` names it and shows what it asks for.
 `;
 
 export async function cancel(context: CommandContext): Promise<number> {
@@ -59,5 +67,44 @@ export async function retry(context: CommandContext): Promise<number> {
   });
   const status = isRecord(body) && typeof body['status'] === 'string' ? body['status'] : 'accepted';
   context.out.write(`Turn ${turnId}: ${status}. Follow it: holdfast tail ${conversationId}\n`);
+  return EXIT.ok;
+}
+
+export async function release(context: CommandContext): Promise<number> {
+  const { positionals } = parseArgs({ args: context.args, allowPositionals: true, options: {} });
+  const [conversationId, ...others] = positionals;
+  if (conversationId === undefined || others.length > 0)
+    throw new UsageError('Name one conversation.');
+  const { status, body } = await connect(context.config).callPatiently({
+    method: 'PATCH',
+    path: `/v1/conversations/${encodeURIComponent(conversationId)}/queue`,
+    body: { held: false },
+  });
+  const items = isRecord(body) && Array.isArray(body['items']) ? body['items'] : [];
+  // What was released may have begun by now.
+  context.out.write(
+    status === 202 ? 'Accepted.\n' : `Nothing is held; waiting now: ${items.length}.\n`,
+  );
+  return EXIT.ok;
+}
+
+export async function answer(context: CommandContext): Promise<number> {
+  const { positionals } = parseArgs({ args: context.args, allowPositionals: true, options: {} });
+  const [conversationId, approvalId, decision, ...others] = positionals;
+  if (
+    conversationId === undefined ||
+    approvalId === undefined ||
+    (decision !== 'allow' && decision !== 'deny') ||
+    others.length > 0
+  )
+    throw new UsageError('Name a conversation, one of its approvals, and allow or deny.');
+  const { status } = await connect(context.config).callPatiently({
+    method: 'POST',
+    path: `/v1/conversations/${encodeURIComponent(conversationId)}/approvals/${encodeURIComponent(approvalId)}`,
+    body: { decision },
+  });
+  context.out.write(
+    status === 202 ? 'Accepted.\n' : decision === 'allow' ? 'Allowed.\n' : 'Denied.\n',
+  );
   return EXIT.ok;
 }

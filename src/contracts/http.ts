@@ -232,6 +232,42 @@ export const ProviderItem = Type.Object({
 export const ProvidersAnswer = Type.Object({ items: Type.Array(ProviderItem) });
 /** Opens one WebSocket as `?ticket=`, until `expiresAt`. */
 export const TicketAnswer = Type.Object({ ticket: Type.String(), expiresAt: Timestamp });
+/**
+ * What a conversation waits for. Those from `temporal-away` on stand in its way from outside, and are the answer only
+ * when what would happen next needs what is missing.
+ */
+export const WhyState = Type.Union([
+  Type.Literal('idle'),
+  Type.Literal('ended-badly'),
+  Type.Literal('running'),
+  Type.Literal('quiet'),
+  Type.Literal('retrying'),
+  Type.Literal('waiting-for-approval'),
+  Type.Literal('cancelling'),
+  Type.Literal('starting'),
+  Type.Literal('settling'),
+  Type.Literal('queued'),
+  Type.Literal('queue-held'),
+  Type.Literal('waiting-for-table'),
+  Type.Literal('mail-waiting'),
+  Type.Literal('temporal-away'),
+  Type.Literal('worker-away'),
+  Type.Literal('workflow-stuck'),
+  Type.Literal('workflow-lost'),
+  Type.Literal('turn-host-away'),
+  Type.Literal('disk-full'),
+]);
+/** Why a conversation does not go on. `waitingFor`: in a sentence. Source: docs/why.md. */
+export const WhyAnswer = Type.Object({
+  state: WhyState,
+  waitingFor: Type.String(),
+  since: Type.Union([Timestamp, Type.Null()]),
+  evidence: Type.Array(Type.Object({ what: Type.String(), value: Type.String() })),
+  /** A command that can be typed as it stands; null: nothing has to be put right. */
+  fix: Type.Union([Type.Object({ command: Type.String(), why: Type.String() }), Type.Null()]),
+  /** The Workflow's page in the Temporal Web UI; null: its address is not known. */
+  temporalUi: Type.Union([Type.String(), Type.Null()]),
+});
 export const HealthAnswer = Type.Object({ status: Type.Literal('ok') });
 /** 200 when everything a send needs answers, else 503. */
 export const ReadyAnswer = Type.Object({
@@ -271,5 +307,7 @@ export type QueueAnswerValue = Static<typeof QueueAnswer>;
 export type DequeuedAnswerValue = Static<typeof DequeuedAnswer>;
 export type SendAnswerValue = Static<typeof SendAnswer>;
 export type ProviderItemValue = Static<typeof ProviderItem>;
+export type WhyStateName = Static<typeof WhyState>;
+export type WhyValue = Static<typeof WhyAnswer>;
 export type ReadyAnswerValue = Static<typeof ReadyAnswer>;
 export type ApprovalAnswerValue = Static<typeof ApprovalAnswer>;

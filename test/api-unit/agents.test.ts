@@ -540,6 +540,7 @@ describe('limits', () => {
           signalTable: (command) => workflow.signalTable(command),
           signalTrigger: (command) => workflow.signalTrigger(command),
           check: () => workflow.check(),
+          inspect: (command) => workflow.inspect(command),
           spawn: async () => ({
             refused: async () => {
               await makeAgent(gateway, { agentId: 'a', parentId: 'c1', depth: 1 });

@@ -60,7 +60,10 @@ export type GatewayOptions = {
   wrapStore?: (store: Store) => Store;
   commands?: (store: Store) => WorkflowCommands;
   room?: GatewayDependencies['room'];
+  engine?: Partial<GatewayDependencies['engine']>;
   log?: GatewayDependencies['log'];
+  /** Of the built page; by default there is none. */
+  pageFolder?: string;
 };
 
 export class Gateway {
@@ -100,7 +103,9 @@ export class Gateway {
     wrapStore,
     commands,
     room,
+    engine,
     log,
+    pageFolder,
   }: GatewayOptions = {}): Promise<Gateway> {
     const folder = realpathSync(mkdtempSync(join(tmpdir(), 'holdfast-api-')));
     const workspace = join(folder, 'workspace');
@@ -130,8 +135,16 @@ export class Gateway {
       commands: commands?.(store) ?? workflow,
       providers: { describe: async () => providerItems },
       room: room ?? (() => ({ level: 'ample', freeBytes: 1, reserveBytes: 0 })),
+      engine: {
+        processes: () => null,
+        embeddedTemporal: () => true,
+        temporalUi: 'http://127.0.0.1:8233',
+        namespace: 'default',
+        ...engine,
+      },
       metrics: new Metrics(),
       log: log ?? false,
+      pageFolder: pageFolder ?? join(folder, 'no-page'),
       version: '0.0.0-test',
     });
     await app.listen({ host: '127.0.0.1', port: 0 });

@@ -481,6 +481,7 @@ describe('what the store shows before the feed has brought it', () => {
             signalTable: (command) => carriedOut(workflow.signalTable(command)),
             signalTrigger: (command) => carriedOut(workflow.signalTrigger(command)),
             check: () => workflow.check(),
+            inspect: (command) => workflow.inspect(command),
           };
         },
       });

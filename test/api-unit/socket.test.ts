@@ -779,4 +779,8 @@ class SlowCommands implements WorkflowCommands {
   async signalTrigger(): Promise<void> {}
 
   async check(): Promise<void> {}
+
+  async inspect(): ReturnType<WorkflowCommands['inspect']> {
+    throw new Error('nobody is asked');
+  }
 }

@@ -40,6 +40,7 @@ import {
   type Command,
   type ConversationModel,
   decide,
+  describe,
   type Effect,
   newConversation,
   type Occupied,
@@ -51,6 +52,7 @@ import {
   startable,
 } from '../../src/domain/conversation.ts';
 import { parseTableSignal } from '../../src/domain/table.ts';
+import type { TemporalLook } from '../../src/domain/why-facts.ts';
 import type { Fence, Store } from '../../src/store/port.ts';
 import { eventually } from '../support/eventually.ts';
 
@@ -213,6 +215,22 @@ export class WorkflowDouble implements WorkflowCommands {
 
   async check(): Promise<void> {
     if (this.weather === 'unreachable') throw new Error('unreachable');
+  }
+
+  async inspect({ conversationId }: { conversationId: string }): Promise<TemporalLook> {
+    await this.check();
+    const model = this.#models.get(conversationId);
+    const polledAt = { workflows: null, turns: null };
+    if (model === undefined)
+      return { workflow: { is: 'unknown' }, worker: { is: 'not-asked' }, polledAt };
+    const isServed = this.weather !== 'no-worker';
+    return {
+      workflow: { is: 'running', task: null, turn: null },
+      worker: isServed
+        ? { is: 'answers', inWords: describe(model) }
+        : { is: 'silent', says: 'has not answered within 1.5 s' },
+      polledAt,
+    };
   }
 
   /** Everything that was accepted has been carried out, and what followed from it. */

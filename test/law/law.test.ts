@@ -13,15 +13,15 @@ function expected(file: string): string[] {
   return rules.split(' ').filter(Boolean).toSorted();
 }
 
-const fixtures = ['src', 'test'].flatMap((root) =>
+const fixtures = ['src', 'test', 'web'].flatMap((root) =>
   readdirSync(lawFolder + root, { recursive: true, encoding: 'utf8' })
-    .filter((name) => name.endsWith('.ts'))
+    .filter((name) => /\.tsx?$/.test(name))
     .map((name) => `${root}/${name}`),
 );
 
 /** One run over all fixtures: which rules were reported for which file. */
 async function lint(): Promise<Map<string, string[]>> {
-  const args = ['-c', 'lint.config.ts', '-f', 'json', 'src', 'test'];
+  const args = ['-c', 'lint.config.ts', '-f', 'json', 'src', 'test', 'web'];
   const output = await new Promise<string>((resolve, reject) => {
     // it exits with 1, as it should, because there are findings: only silence is a failure
     execFile(oxlint, args, { cwd: lawFolder, maxBuffer: 2 ** 26 }, (error, stdout, stderr) => {

@@ -69,7 +69,7 @@ function ran(): string[] {
   return existsSync(log) ? readFileSync(log, 'utf8').trim().split('\n') : [];
 }
 
-const bundle = 'node scripts/bundle.ts';
+const bundle = 'node scripts/build.ts --page-optional';
 const install = 'ci --no-audit --no-fund --loglevel=error';
 
 beforeEach(() => {

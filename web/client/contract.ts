@@ -16,7 +16,6 @@ import type {
   TeamViewValue,
 } from '../../src/contracts/agents.ts';
 import type {
-  ConversationSummaryValue,
   OutcomeName,
   PhaseName,
   QueueItemValue,
@@ -328,7 +327,8 @@ export type TriggersHandle = Opened<Paged<TriggerViewValue>> & {
   patch(triggerId: string, change: PatchTriggerBodyValue): Promise<Outcome<TriggerViewValue>>;
   remove(triggerId: string): Promise<Outcome<unknown>>;
   fire(triggerId: string): Promise<Outcome<unknown>>;
-  openLedger(triggerId: string): LedgerHandle;
+  /** `outcome`: only rows of that one; `counts` are of the whole ledger all the same. */
+  openLedger(triggerId: string, filter?: { outcome?: LedgerRowValue['outcome'] }): LedgerHandle;
 };
 export type LedgerHandle = Opened<Paged<LedgerRowValue> & { counts: LedgerCountsValue | null }> & {
   loadMore(): void;
@@ -352,4 +352,4 @@ export type HoldfastClient = {
   close(): void;
 };
 
-export type { ConversationSummaryValue, QueueItemValue };
+export type { ProviderItemValue, QueueItemValue };

@@ -1,0 +1,1 @@
+export const fold = (view: readonly string[], event: string): readonly string[] => [...view, event];

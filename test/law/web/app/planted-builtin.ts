@@ -1,0 +1,4 @@
+// expects: law(imports)
+import { hostname } from 'node:os';
+
+export const planted = hostname;

@@ -1,0 +1,3 @@
+import type { Event } from '../../src/contracts/events.ts';
+
+export type Handle = { last: Event | null };

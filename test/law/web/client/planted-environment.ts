@@ -1,0 +1,2 @@
+// expects: law(environment)
+export const planted = process.env['MODE'];

@@ -1,0 +1,4 @@
+// expects: law(imports)
+import { useState } from 'react';
+
+export const planted = useState;

@@ -1,0 +1,4 @@
+// expects: law(imports)
+import type { createClient } from '../client/client.ts';
+
+export type Planted = ReturnType<typeof createClient>;

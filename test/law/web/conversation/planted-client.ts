@@ -1,0 +1,4 @@
+// expects: law(imports)
+import { createClient } from '../client/client.ts';
+
+export const planted = createClient;

@@ -1,0 +1,2 @@
+// expects: law(imports)
+export const planted = 1;

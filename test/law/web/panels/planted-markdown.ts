@@ -1,0 +1,4 @@
+// expects: law(imports)
+import Markdown from 'react-markdown';
+
+export const planted = Markdown;

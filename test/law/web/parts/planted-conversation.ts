@@ -1,0 +1,4 @@
+// expects: law(imports)
+import { rows } from '../conversation/rows.ts';
+
+export const planted = rows;

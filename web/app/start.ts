@@ -1,0 +1,83 @@
+/** The first message of a table: whatever must be there first is made, and what was typed is kept until the client has taken it. */
+import { isId } from '../../src/contracts/ids.ts';
+import type { HoldfastClient, Problem } from '../client/contract.ts';
+import { freshId } from '../parts/fresh-id.ts';
+import { remembered, type Shelf } from './remembered.ts';
+
+export const FIRST_TABLE_TITLE = 'My table';
+
+/** The ids are chosen with the first letter: a try whose answer was lost makes nothing a second time. */
+export type StartDraft = { text: string; tableId: string; conversationId: string };
+export type StartDrafts = { get(): StartDraft; setText(text: string): void; clear(): void };
+
+/** What was typed before there was a conversation; it outlives the page. `name`: of the table, or `first`. */
+export function startDrafts(name: string, shelf?: Shelf | null): StartDrafts {
+  const kept = remembered(`start.${name}`, shelf);
+  let draft = read(kept.get());
+  return {
+    get: () => draft,
+    setText(text) {
+      draft = { ...draft, text };
+      kept.set(text === '' ? null : JSON.stringify(draft));
+    },
+    clear() {
+      draft = read(null);
+      kept.set(null);
+    },
+  };
+}
+
+function read(kept: string | null): StartDraft {
+  try {
+    const found: unknown = kept === null ? null : JSON.parse(kept);
+    if (isDraft(found)) return found;
+  } catch {
+    // what cannot be read is nothing
+  }
+  return { text: '', tableId: freshId(), conversationId: freshId() };
+}
+
+function isDraft(found: unknown): found is StartDraft {
+  return (
+    typeof found === 'object' &&
+    found !== null &&
+    'text' in found &&
+    typeof found.text === 'string' &&
+    'tableId' in found &&
+    isId(found.tableId) &&
+    'conversationId' in found &&
+    isId(found.conversationId)
+  );
+}
+
+/** The pane opens the conversation a moment after this has let go of it. */
+const STAYS_OPEN_MS = 1_000;
+
+/**
+ * Makes the table (unless `tableId` names one), a conversation in it, and hands the message to the client, which keeps it from
+ * then on. Answers with the problem, after which it may be called again with the same draft; null: done.
+ */
+export async function startConversation(
+  client: HoldfastClient,
+  request: { draft: StartDraft; tableId: string | null; provider: string | null },
+): Promise<Problem | null> {
+  const { draft, provider } = request;
+  const tableId = request.tableId ?? draft.tableId;
+  const chosen = provider === null ? {} : { provider };
+  if (request.tableId === null) {
+    const made = await client.createTable({ tableId, title: FIRST_TABLE_TITLE, ...chosen });
+    if (!made.ok) return made.problem;
+  }
+  const table = client.openTable(tableId);
+  try {
+    const { conversationId } = draft;
+    const made = await table.newChat({ conversationId, ...chosen });
+    if (!made.ok) return made.problem;
+    const conversation = client.openConversation(conversationId);
+    conversation.send({ content: draft.text });
+    setTimeout(() => conversation.release(), STAYS_OPEN_MS);
+    return null;
+  } finally {
+    table.release();
+  }
+}

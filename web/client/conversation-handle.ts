@@ -1,0 +1,67 @@
+/** What a component does with one conversation. */
+import type { ConversationViewValue } from '../../src/contracts/view.ts';
+import type { ConversationHandle, Outcome, WhyValue } from './contract.ts';
+import type { ConversationStore } from './conversation-store.ts';
+import type { Engine } from './engine.ts';
+import { path, type Request } from './http.ts';
+import { openedOf } from './opened.ts';
+
+/** Of commands that are done once however often they are asked. */
+const REPEATS = 2;
+
+export function conversationHandle(
+  engine: Engine,
+  store: ConversationStore,
+  release: () => void,
+): ConversationHandle {
+  const { conversationId } = store;
+  const { http, outbox, drafts, parts } = engine;
+  const at = (...rest: string[]): string => path('conversations', conversationId, ...rest);
+  const command = (
+    method: Request['method'],
+    where: string,
+    body?: unknown,
+    repeats = 0,
+  ): Promise<Outcome<object>> =>
+    http.get<object>({ method, path: where, ...(body === undefined ? {} : { body }), repeats });
+  return {
+    ...openedOf(store.state, release),
+    conversationId,
+    draft: drafts.of(conversationId),
+    setDraft: (text) => drafts.set(conversationId, text),
+    send: (message) => outbox.send(conversationId, message),
+    sendAgain: (requestId) => outbox.sendAgain(requestId),
+    takeBack: (requestId) => outbox.takeBack(requestId),
+    cancel: async (request = {}) => {
+      const turnId = store.view.activeTurn?.turnId;
+      // Named, so that it is this turn and no later one; with what is below it nothing needs to run here.
+      const named = turnId === undefined || request.cascade === true ? {} : { turnId };
+      const outcome = await command('POST', at('cancel'), { ...request, ...named }, REPEATS);
+      // It has ended by itself.
+      return !outcome.ok && outcome.problem.code === 'turn_mismatch'
+        ? { ok: true, value: { turnId: null } }
+        : outcome;
+    },
+    retry: (turnId) =>
+      command('POST', at('turns', turnId, 'retry'), { requestId: parts.freshId() }, REPEATS),
+    answer: ({ approvalId, ...body }) =>
+      command('POST', at('approvals', approvalId), body, REPEATS),
+    updateQueued: (requestId, change) => command('PATCH', at('queue', requestId), change),
+    removeQueued: (requestId) => command('DELETE', at('queue', requestId)),
+    holdQueue: (held) => command('PATCH', at('queue'), { held }, REPEATS),
+    fork: (request) =>
+      http.get<ConversationViewValue>({
+        method: 'POST',
+        path: at('fork'),
+        body: { conversationId: parts.freshId(), ...request },
+        repeats: REPEATS,
+      }),
+    rollback: (messageId) => command('POST', at('rollback'), { messageId }, REPEATS),
+    patch: (change) => command('PATCH', at(), change, REPEATS),
+    loadOlder: () => store.loadOlder(),
+    showAttempt: (turnId, attempt) => store.changeRows((fold) => fold.showAttempt(turnId, attempt)),
+    rowsOfAttempt: (turnId, attempt) => store.rowsOfAttempt(turnId, attempt),
+    showCut: (key, isOpen) => store.changeRows((fold) => fold.showCut(key, isOpen)),
+    why: () => http.get<WhyValue>({ method: 'GET', path: at('why'), repeats: 1 }),
+  };
+}

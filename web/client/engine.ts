@@ -1,0 +1,21 @@
+/** What the parts of the client share. */
+import type { Event } from '../../src/contracts/events.ts';
+import type { Drafts } from './drafts.ts';
+import type { FrameBatch } from './frame-batch.ts';
+import type { Http } from './http.ts';
+import type { Link } from './link.ts';
+import type { Outbox } from './outbox.ts';
+import type { Parts } from './parts.ts';
+import type { Streams } from './streams.ts';
+
+export type Engine = {
+  readonly parts: Parts;
+  readonly http: Http;
+  readonly link: Link;
+  readonly streams: Streams;
+  readonly frames: FrameBatch;
+  readonly outbox: Outbox;
+  readonly drafts: Drafts;
+  /** Hears of every event of a conversation, and of tables that are renamed. */
+  readonly onEvent: (event: Event) => void;
+};

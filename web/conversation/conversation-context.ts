@@ -1,0 +1,61 @@
+/** What every row and region of one conversation may do. The value stays the same object while the conversation does. */
+import { createContext, useContext, useState } from 'react';
+
+import type { ConversationHandle, HoldfastClient, Outcome, TurnInfo } from '../client/contract.ts';
+import type { PlaceMemory } from './place-memory.ts';
+
+export type PanelName = 'triggers' | 'agents' | 'why';
+
+/** `accepted`: it is durable, and what came of it will be shown by the log. */
+export type Performed<T> = { is: 'done'; value: T } | { is: 'accepted' } | { is: 'refused' };
+
+export type ConversationTools = {
+  readonly handle: ConversationHandle;
+  readonly client: HoldfastClient;
+  readonly memory: PlaceMemory;
+  readonly openPanel: (panel: PanelName) => void;
+  readonly openConversation: (conversationId: string) => void;
+  /** Waits for a command; a refusal is shown as "Could not <what>. …". */
+  readonly perform: <T>(what: string, command: Promise<Outcome<T>>) => Promise<Performed<T>>;
+  /** Puts text into the composer, before what is there, and goes there. */
+  readonly compose: (text: string) => void;
+  /** Shows two attempts of that turn beside each other. */
+  readonly compare: (turn: TurnInfo) => void;
+  /** Goes to the newest row and stays there. */
+  readonly followEnd: () => void;
+};
+
+export const ConversationContext = createContext<ConversationTools | null>(null);
+
+export function useConversation(): ConversationTools {
+  const tools = useContext(ConversationContext);
+  if (tools === null) throw new Error('a row stands outside of a conversation');
+  return tools;
+}
+
+/** Open or folded, kept while the page lives; `undefined` until somebody has chosen. */
+export function useChoice(name: string): [boolean | undefined, (isOpen: boolean) => void] {
+  const { memory } = useConversation();
+  const [, render] = useState(0);
+  return [
+    memory.choices.get(name),
+    (isOpen) => {
+      memory.choices.set(name, isOpen);
+      render((count) => count + 1);
+    },
+  ];
+}
+
+/** The text of an editor that is open, kept while the page lives; null: it is closed. */
+export function useEditorText(name: string): [string | null, (text: string | null) => void] {
+  const { memory } = useConversation();
+  const [, render] = useState(0);
+  return [
+    memory.texts.get(name) ?? null,
+    (text) => {
+      if (text === null) memory.texts.delete(name);
+      else memory.texts.set(name, text);
+      render((count) => count + 1);
+    },
+  ];
+}

@@ -1,0 +1,34 @@
+import type { Unsent } from '../../client/contract.ts';
+import { Button } from '../../parts/button.tsx';
+import { Icon } from '../../parts/icon.tsx';
+import { useSelected } from '../../parts/use-readable.ts';
+import { useConversation } from '../conversation-context.ts';
+import { unsentWords } from '../words.ts';
+import { UserText } from './user-row.tsx';
+
+/** What the log does not have: on its way, or refused. */
+export function UnsentRow({ unsent }: { unsent: Unsent }) {
+  const { handle, client, compose } = useConversation();
+  const isLive = useSelected(client.link, (link) => link.is === 'live');
+  const { requestId, content } = unsent;
+  const isRefused = unsent.is === 'refused';
+  return (
+    <div className={`user-row unsent-row ${isRefused ? 'unsent-row-refused' : ''}`}>
+      <UserText name={requestId} text={content} />
+      <div className="unsent-row-state" role={isRefused ? 'alert' : undefined}>
+        <Icon name={isRefused ? 'warning' : 'clock'} size={14} />
+        <span>{unsentWords(unsent, isLive)}</span>
+      </div>
+      {isRefused && (
+        <div className="unsent-row-buttons">
+          <Button size="s" variant="primary" onClick={() => handle.sendAgain(requestId)}>
+            Send again
+          </Button>
+          <Button size="s" onClick={() => compose(handle.takeBack(requestId))}>
+            Edit
+          </Button>
+        </div>
+      )}
+    </div>
+  );
+}
