@@ -1,3 +1,5 @@
+import { availableParallelism } from 'node:os';
+
 import { defineConfig } from 'vitest/config';
 
 /** The tests that need a Temporal server. */
@@ -8,6 +10,9 @@ const slow = [
 const replay = 'test/replay/**/*.test.ts';
 /** The tests of the page, in a real browser against the real engine. */
 const browser = 'test/browser/**/*.test.ts';
+
+/** Files that have an engine each, at once: most of what they do is wait. */
+const engines = Math.max(2, availableParallelism() - 1);
 
 export default defineConfig({
   test: {
@@ -45,7 +50,7 @@ export default defineConfig({
           include: slow,
           testTimeout: 60_000,
           hookTimeout: 60_000,
-          maxWorkers: 2,
+          maxWorkers: engines,
           globalSetup: ['test/support/bundle-setup.ts', 'test/support/temporal-setup.ts'],
           // after the others, which would take the processor from its servers
           sequence: { groupOrder: 1 },

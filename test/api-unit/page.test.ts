@@ -245,7 +245,12 @@ describe('which build', () => {
     expect((await fetchRaw(gateway, asset)).status).toBe(200);
     const next = await started();
     expect((await fetchRaw(next, '/')).body.toString()).toBe('another');
-    expect((await fetchRaw(next, asset)).status).toBe(404);
+    const gone = await fetchRaw(next, asset);
+    expect(gone.status).toBe(404);
+    expect(gone.headers).toMatchObject({
+      'content-security-policy': POLICY,
+      'x-content-type-options': 'nosniff',
+    });
   });
 
   test('none: a page that says what to do, under the same policy, and the API as ever; then the one that was built', async () => {

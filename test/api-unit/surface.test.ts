@@ -187,7 +187,6 @@ describe('X1: the Origin', () => {
 
 describe('addresses and methods', () => {
   it.each([
-    ['GET', '/'],
     ['GET', '/v1'],
     ['GET', '/v1/conversations/c1/'],
     ['GET', '/V1/providers'],

@@ -162,7 +162,9 @@ test.each(DEVICES)(
     // rows that come into sight for the first time are measured, and then lie still
     const place = await eventually(async () => {
       const before = await top();
-      await page.page.evaluate('new Promise((done) => setTimeout(done, 300))');
+      await page.page.evaluate(
+        'new Promise((done) => { let left = 20; const next = () => (left-- > 0 ? requestAnimationFrame(next) : done()); next(); })',
+      );
       return before !== undefined && before === (await top()) ? before : null;
     });
 

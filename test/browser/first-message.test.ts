@@ -1,6 +1,8 @@
 /** From the printed address to an answer, on an engine that has never been used. */
 import { expect, test } from 'vitest';
 
+import { PATIENCE_MS } from '../support/browser.ts';
+import { eventually } from '../support/eventually.ts';
 import { ChatPage, gone, seen } from './chat-page.ts';
 import { DEVICES, sharedStage } from './engine.ts';
 import { script } from './stage.ts';
@@ -48,3 +50,38 @@ test('an answer without a script comes as well, and the chat has a title', async
   await page.openNavigation();
   await seen(page.chat('Why is the sea salty?'));
 });
+
+test.each(DEVICES)(
+  '%s: a first message whose way is only half made is kept, and sent once',
+  async (name) => {
+    const device = await stage.device(name);
+    device.expectFault(/^console: Failed to load resource: net::ERR_FAILED/);
+    await device.open(stage.printedAddress);
+    const page = new ChatPage(device, stage.holdfast.api);
+    await page.isIn();
+    // the table is made, and then the engine is away
+    const chats = '**/v1/tables/*/conversations';
+    await device.page.route(chats, (route) =>
+      route.request().method() === 'POST' ? route.abort() : route.continue(),
+    );
+    await page.composer.fill('a message that is not lost');
+    await page.button('Send').click();
+    await seen(page.main.getByRole('alert'));
+    expect(await page.composer.inputValue()).toBe('a message that is not lost');
+    await device.page.reload();
+    await page.isIn();
+    expect(await page.composer.inputValue()).toBe('a message that is not lost');
+
+    await device.page.unroute(chats);
+    await page.button('Send').click();
+    await seen(page.rows('You'));
+    const sent = async (): Promise<number> => {
+      const { messages } = await stage.view(await page.place());
+      return messages.filter(({ role }) => role === 'user').length;
+    };
+    await eventually(async () => (await sent()) > 0, PATIENCE_MS);
+    await page.isIdle();
+    expect(await sent()).toBe(1);
+    expect(await page.composer.inputValue()).toBe('');
+  },
+);

@@ -1,7 +1,10 @@
 /** New chat while another one works: it does not wait, and nothing of the other one is lost. */
-import { test } from 'vitest';
+import { randomUUID } from 'node:crypto';
 
-import { seen } from './chat-page.ts';
+import { expect, test } from 'vitest';
+
+import { eventually } from '../support/eventually.ts';
+import { ChatPage, seen } from './chat-page.ts';
 import { DEVICES, sharedStage } from './engine.ts';
 import { script } from './stage.ts';
 
@@ -26,4 +29,19 @@ test.each(DEVICES)('%s: a new chat while one is processing', async (name) => {
   await page.equals(await stage.view(chat));
   await seen(page.ended('Cancelled'));
   await seen(page.button('Retry'));
+});
+
+test('what is typed for the first chat of a table goes into the one that another device makes', async () => {
+  const tableId = `t-${randomUUID()}`;
+  await stage.holdfast.ask({ path: '/v1/tables', body: { tableId, provider: 'scripted' } });
+  const device = await stage.device('desktop');
+  await device.open(stage.printedAddress);
+  await device.page.goto(`${stage.holdfast.api}/#/t/${tableId}`);
+  const page = new ChatPage(device, stage.holdfast.api);
+  await seen(page.main.getByText('Start a conversation'));
+  await page.composer.fill('half a thought');
+  const conversationId = await stage.anotherChat(tableId);
+  await seen(page.button('Conversation actions'));
+  expect(await page.place()).toEqual({ tableId, conversationId });
+  await eventually(async () => (await page.composer.inputValue()) === 'half a thought');
 });

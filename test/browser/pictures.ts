@@ -226,7 +226,11 @@ export const pictures: Readonly<Record<string, Picture>> = {
     );
     await seen(page.log.getByText('Both are at work.', { exact: true }));
     await page.choose('Agents');
-    await seen(page.panel('Agents').getByRole('treeitem', { name: /writer/ }));
+    const team = page.panel('Agents');
+    await seen(team.getByRole('treeitem', { name: /writer/ }));
+    // the reader's result has come, and was answered
+    await seen(team.getByText('From reader'));
+    await seen(team.getByRole('treeitem', { name: /regatta.*completed/ }));
     return page;
   },
 

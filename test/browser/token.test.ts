@@ -44,3 +44,19 @@ test('a token that is not this engine’s any more is asked for again, over the 
   await gone(dialog);
   await page.goTo(chat);
 });
+
+test('the printed address, pasted into a page that is open, lets it in and is not left there', async () => {
+  const chat = await stage.newChat();
+  const device = await stage.device('desktop');
+  device.expectFault(REFUSED);
+  device.expectFault(/^console: WebSocket connection to .* failed/);
+  const place = `${stage.holdfast.api}/#/t/${chat.tableId}/c/${chat.conversationId}`;
+  await device.open(place);
+  const page = new ChatPage(device, stage.holdfast.api);
+  const dialog = page.page.getByRole('dialog', { name: 'Connect' });
+  await seen(dialog);
+  await page.page.goto(stage.printedAddress);
+  await gone(dialog);
+  await page.isIn();
+  expect(page.page.url()).toBe(place);
+});

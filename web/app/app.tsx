@@ -64,6 +64,8 @@ function Shell({
   const search = useRef<HTMLInputElement>(null);
   /** The search was asked for, and its field is not drawn yet. */
   const wantsSearch = useRef(false);
+  /** A new chat was asked for, and is not there yet. */
+  const isMaking = useRef(false);
   const tables = paged.is === 'ready' || paged.items.length > 0 ? paged.items : null;
   const tableId = homeTable({ place: here, last: last.get(), tables });
   const table = useOpened(tableId, (id) => client.openTable(id));
@@ -102,8 +104,16 @@ function Shell({
   );
 
   const newChat = () => {
-    if (table !== null) void commands.newChat(table).then(focusComposer);
-    else focusComposer();
+    if (table === null) {
+      focusComposer();
+      return;
+    }
+    if (isMaking.current) return;
+    isMaking.current = true;
+    void commands.newChat(table).then(() => {
+      isMaking.current = false;
+      focusComposer();
+    });
   };
   const showSidebar = () => {
     if (isNarrow) drawer.open();

@@ -1,4 +1,4 @@
-import { useEffect } from 'react';
+import { useEffect, useState } from 'react';
 
 import type { TableFactsValue } from '../../src/contracts/view.ts';
 import type { HoldfastClient, Paged, TableHandle, TableState } from '../client/contract.ts';
@@ -8,6 +8,7 @@ import { ConversationPane } from './conversation-pane.tsx';
 import { homeConversation } from './home.ts';
 import type { PanelName, PlaceStore } from './place.ts';
 import { StartPane } from './start-pane.tsx';
+import { moveStartDraft } from './start.ts';
 
 type Ways = {
   client: HoldfastClient;
@@ -25,6 +26,7 @@ export function MainPane({
 }: Ways & { table: TableHandle | null; tables: Paged<TableFactsValue>; last: string | null }) {
   const { client, place } = ways;
   const { conversationId, tableId } = useReadable(place);
+  const [isStarting, setStarting] = useState(false);
   if (conversationId !== null) {
     return (
       <ConversationPane
@@ -39,16 +41,16 @@ export function MainPane({
       />
     );
   }
-  if (table !== null) return <TableHome {...ways} table={table} last={last} />;
-  if (tables.is === 'failed' && tables.problem !== null) {
+  if (table !== null && !isStarting) return <TableHome {...ways} table={table} last={last} />;
+  if (!isStarting && tables.is === 'failed' && tables.problem !== null) {
     return (
       <main className="start-pane">
         <ProblemLine problem={tables.problem} onRetry={() => client.reconnect()} />
       </main>
     );
   }
-  if (tables.is !== 'ready') return <main className="start-pane" aria-busy="true" />;
-  return <Start {...ways} table={null} tableProvider={null} />;
+  if (!isStarting && tables.is !== 'ready') return <main className="start-pane" aria-busy="true" />;
+  return <Start {...ways} table={null} tableProvider={null} onStarting={setStarting} />;
 }
 
 function TableHome({ table, last, ...ways }: Ways & { table: TableHandle; last: string | null }) {
@@ -58,19 +60,24 @@ function TableHome({ table, last, ...ways }: Ways & { table: TableHandle; last: 
   const home = useSelected(table, (state: TableState) =>
     state.is === 'ready' ? homeConversation(last, state.view) : null,
   );
-  const { place } = ways;
+  const [isStarting, setStarting] = useState(false);
+  const { client, place } = ways;
   useEffect(() => {
-    if (home !== null) place.go({ tableId: table.tableId, conversationId: home }, 'replace');
-  }, [home, place, table]);
-  if (is === 'failed' && problem !== null) {
+    if (home === null || isStarting) return;
+    const { tableId } = table;
+    moveStartDraft(client, { tableId, conversationId: home });
+    place.go({ tableId, conversationId: home }, 'replace');
+  }, [home, isStarting, client, place, table]);
+  if (!isStarting && is === 'failed' && problem !== null) {
     return (
       <main className="start-pane">
         <ProblemLine problem={problem} onRetry={() => place.go({ tableId: null })} />
       </main>
     );
   }
-  if (is !== 'ready' || home !== null) return <main className="start-pane" aria-busy="true" />;
-  return <Start {...ways} table={table} tableProvider={provider} />;
+  if (!isStarting && (is !== 'ready' || home !== null))
+    return <main className="start-pane" aria-busy="true" />;
+  return <Start {...ways} table={table} tableProvider={provider} onStarting={setStarting} />;
 }
 
 function Start({
@@ -78,12 +85,18 @@ function Start({
   place,
   table,
   tableProvider,
-}: Ways & { table: TableHandle | null; tableProvider: string | null }) {
+  onStarting,
+}: Ways & {
+  table: TableHandle | null;
+  tableProvider: string | null;
+  onStarting: (isStarting: boolean) => void;
+}) {
   return (
     <StartPane
       client={client}
       tableId={table?.tableId ?? null}
       tableProvider={tableProvider}
+      onStarting={onStarting}
       onStarted={(tableId, conversationId) => place.go({ tableId, conversationId }, 'replace')}
     />
   );

@@ -2,6 +2,7 @@ import { useEffect, useId, useRef, useState, type SubmitEvent } from 'react';
 
 import type { HoldfastClient, Problem } from '../client/contract.ts';
 import { IconButton } from '../parts/button.tsx';
+import { isComposing } from '../parts/composing.ts';
 import { ProblemLine } from '../parts/problem-line.tsx';
 import { providerName } from '../parts/provider-words.ts';
 import { useProviders } from '../parts/use-providers.ts';
@@ -15,34 +16,48 @@ export function StartPane({
   client,
   tableId,
   tableProvider,
+  onStarting,
   onStarted,
 }: {
   client: HoldfastClient;
   tableId: string | null;
   tableProvider: string | null;
+  /** True from the first try until it has succeeded: what it makes on its way takes this pane's reason away, and not its text. */
+  onStarting: (isStarting: boolean) => void;
+  /** Not told once the pane has gone: somebody went elsewhere meanwhile. */
   onStarted: (tableId: string, conversationId: string) => void;
 }) {
-  const [drafts] = useState(() => startDrafts(tableId ?? 'first'));
+  const [drafts] = useState(() => startDrafts(tableId));
   const [text, setText] = useState(() => drafts.get().text);
   const [chosen, setChosen] = useState<string | null>(null);
   const [problem, setProblem] = useState<Problem | null>(null);
   const [isBusy, setIsBusy] = useState(false);
   const providers = useProviders(client);
   const field = useRef<HTMLTextAreaElement>(null);
+  const isThere = useRef(false);
   const id = useId();
   const provider = chosen ?? tableProvider ?? providers[0]?.providerId ?? null;
 
-  useEffect(() => field.current?.focus(), []);
+  useEffect(() => {
+    field.current?.focus();
+    isThere.current = true;
+    return () => {
+      isThere.current = false;
+    };
+  }, []);
   const send = () => {
     if (isBusy || text.trim() === '') return;
     setIsBusy(true);
     setProblem(null);
+    onStarting(true);
     const draft = drafts.get();
     void startConversation(client, { draft, tableId, provider }).then((failed) => {
       setIsBusy(false);
       setProblem(failed);
       if (failed !== null) return;
       drafts.clear();
+      if (!isThere.current) return;
+      onStarting(false);
       onStarted(tableId ?? draft.tableId, draft.conversationId);
     });
   };
@@ -70,7 +85,7 @@ export function StartPane({
               drafts.setText(event.target.value);
             }}
             onKeyDown={(event) => {
-              if (event.key !== 'Enter' || event.shiftKey || event.nativeEvent.isComposing) return;
+              if (event.key !== 'Enter' || event.shiftKey || isComposing(event)) return;
               event.preventDefault();
               send();
             }}

@@ -10,10 +10,26 @@ export const FIRST_TABLE_TITLE = 'My table';
 export type StartDraft = { text: string; tableId: string; conversationId: string };
 export type StartDrafts = { get(): StartDraft; setText(text: string): void; clear(): void };
 
-/** What was typed before there was a conversation; it outlives the page. `name`: of the table, or `first`. */
-export function startDrafts(name: string, shelf?: Shelf | null): StartDrafts {
-  const kept = remembered(`start.${name}`, shelf);
+/** What is typed where there is no table yet. */
+const FIRST = 'first';
+
+/**
+ * What was typed before there was a conversation; it outlives the page. `tableId` null: there was no table either. What was typed then
+ * belongs to the first table that is there afterwards, whoever made it.
+ */
+export function startDrafts(tableId: string | null, shelf?: Shelf | null): StartDrafts {
+  const kept = remembered(`start.${tableId ?? FIRST}`, shelf);
   let draft = read(kept.get());
+  if (tableId !== null && draft.text === '') {
+    const first = remembered(`start.${FIRST}`, shelf);
+    const typed = read(first.get());
+    if (typed.text !== '') {
+      // made by this draft, it may have the draft's conversation too: that one is not made twice
+      draft = typed.tableId === tableId ? typed : { ...draft, text: typed.text };
+      kept.set(JSON.stringify(draft));
+      first.set(null);
+    }
+  }
   return {
     get: () => draft,
     setText(text) {
@@ -48,6 +64,25 @@ function isDraft(found: unknown): found is StartDraft {
     'conversationId' in found &&
     isId(found.conversationId)
   );
+}
+
+/**
+ * What was typed for a table's first conversation, when there is one by now that somebody else has made: it goes into the draft of
+ * `conversationId`, before what is there.
+ */
+export function moveStartDraft(
+  client: HoldfastClient,
+  { tableId, conversationId }: { tableId: string; conversationId: string },
+  shelf?: Shelf | null,
+): void {
+  const drafts = startDrafts(tableId, shelf);
+  const { text } = drafts.get();
+  if (text.trim() === '') return;
+  const conversation = client.openConversation(conversationId);
+  const before = conversation.draft.get();
+  conversation.setDraft(before.trim() === '' ? text : `${text}\n\n${before}`);
+  drafts.clear();
+  setTimeout(() => conversation.release(), STAYS_OPEN_MS);
 }
 
 /** The pane opens the conversation a moment after this has let go of it. */

@@ -11,6 +11,8 @@ export function useShortcuts(onShortcut: (shortcut: Shortcut) => void): void {
       const shortcut = shortcutOf(event, isTypingAt(event.target));
       if (shortcut === null) return;
       event.preventDefault();
+      // a key that is held down goes on through the chats, and does not make one thirty times a second
+      if (event.repeat && shortcut === 'new-chat') return;
       act(shortcut);
     };
     document.addEventListener('keydown', pressed);

@@ -170,6 +170,7 @@ function listenToPage(browser: BrowserGlobals, listener: (event: PageEvent) => v
   on(window, 'offline', () => ({ is: 'offline' }));
   on(window, 'pageshow', () => ({ is: 'wake' }));
   on(window, 'pagehide', () => ({ is: 'leaving' }));
+  on(window, 'hashchange', (event) => ({ is: 'address', before: fragmentBefore(event) }));
   on(window, 'storage', (event) => keptEvent(event, browser));
   on(browser.document, 'resume', () => ({ is: 'wake' }));
   on(browser.document, 'visibilitychange', () =>
@@ -178,6 +179,14 @@ function listenToPage(browser: BrowserGlobals, listener: (event: PageEvent) => v
   return () => {
     for (const stop of stops) stop();
   };
+}
+
+function fragmentBefore(event: unknown): string {
+  if (typeof event !== 'object' || event === null || !('oldURL' in event)) return '';
+  const { oldURL } = event;
+  return typeof oldURL === 'string' && oldURL.includes('#')
+    ? oldURL.slice(oldURL.indexOf('#') + 1)
+    : '';
 }
 
 function keptEvent(event: unknown, browser: BrowserGlobals): PageEvent | null {

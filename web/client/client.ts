@@ -35,9 +35,9 @@ export function createClient(given: Partial<Parts> = {}): HoldfastClient {
   const link: Link = new Link(parts, {
     token: () => token.get(),
     listener: {
+      onOpen: () => streams.onOpen(),
       onLive: () => {
         token.remember();
-        streams.onLive();
         outbox.reachable();
         // The first link comes when they are on their way.
         if (tables.state.get().is !== 'loading' || !isReading) void tables.read();
@@ -120,16 +120,25 @@ export function createClient(given: Partial<Parts> = {}): HoldfastClient {
       case 'leaving':
         drafts.keep();
         return;
+      case 'address': {
+        const pasted = token.inAddress(event.before);
+        if (pasted !== null) setToken(pasted);
+        return;
+      }
       case 'kept': {
         const name = event.key === null ? null : kept.nameOf(event.key);
         if (name === null) return;
         outbox.keptChanged(name, event.value);
+        drafts.keptChanged(name, event.value);
         // Another page was given the right one.
         if (name === TOKEN_NAME && event.value !== null && link.state.get().is === 'unauthorised')
           setToken(event.value);
       }
     }
   };
+  link.state.subscribe(() => {
+    if (link.state.get().is === 'unauthorised' && token.fallBack()) link.tokenChanged();
+  });
   const stopPageEvents = parts.onPageEvent(onPageEvent);
   link.connect();
   if (token.get() !== null) void tables.read();

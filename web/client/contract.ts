@@ -138,6 +138,8 @@ export type Unsent = {
   problem: Problem | null;
   whenBusy: WhenBusyName;
   replaces: string | null;
+  /** The browser keeps nothing, or has no room: what is not sent when this page goes is gone with it. */
+  isOnlyHere?: true;
 };
 export type WhenBusyName = 'queue' | 'reject' | 'interrupt' | 'steer';
 

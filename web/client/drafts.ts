@@ -29,6 +29,13 @@ export class Drafts {
     this.#stop ??= this.#parts.after(KEEP_AFTER_MS, () => this.keep());
   }
 
+  /** Another page has changed what is kept. What is typed here and not kept yet is newer. */
+  keptChanged(name: string, value: string | null): void {
+    if (!name.startsWith(BEGINNING)) return;
+    const conversationId = name.slice(BEGINNING.length);
+    if (!this.#unkept.has(conversationId)) this.#values.get(conversationId)?.set(value ?? '');
+  }
+
   /** Now: the page may be gone in a moment. */
   keep(): void {
     this.#stop?.();
@@ -50,6 +57,8 @@ export class Drafts {
   }
 }
 
+const BEGINNING = 'draft.';
+
 function nameOf(conversationId: string): string {
-  return `draft.${conversationId}`;
+  return BEGINNING + conversationId;
 }

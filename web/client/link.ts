@@ -30,8 +30,11 @@ const CLOCK_MS = 1_000;
 const OPENING_MS = 10_000;
 
 export type LinkListener = {
-  /** The gateway has said hello: everything is to be subscribed. */
+  /** Frames can be sent: everything is to be subscribed. The gateway's hello comes before whatever it answers to that. */
+  onOpen: () => void;
+  /** The gateway has said hello. */
   onLive: () => void;
+  /** Of a link that was open. */
   onLost: () => void;
   onFrame: (frame: Event | ServerFrame) => void;
 };
@@ -50,6 +53,7 @@ export class Link {
   /** The socket is dead if nothing is heard until then. */
   #deadAtMs = 0;
   #clockOffsetMs = 0;
+  #isOpen = false;
   #closed = false;
 
   constructor(
@@ -62,6 +66,11 @@ export class Link {
     this.state = new Value<LinkState>(
       token() === null ? { is: 'unauthorised', hadToken: false } : { is: 'connecting' },
     );
+  }
+
+  /** Whether frames can be sent. */
+  get isOpen(): boolean {
+    return this.#isOpen;
   }
 
   get isLive(): boolean {
@@ -157,7 +166,9 @@ export class Link {
   #hello(): void {
     this.#heard();
     this.#deadAtMs = this.#heardAtMs + OPENING_MS;
+    this.#isOpen = true;
     this.send({ type: 'hello', payload: { client: 'page' } });
+    this.#listener.onOpen();
   }
 
   #heard(): void {
@@ -236,13 +247,14 @@ export class Link {
   }
 
   #drop(): void {
-    const wasLive = this.isLive;
+    const wasOpen = this.#isOpen;
+    this.#isOpen = false;
     const socket = this.#socket;
     this.#socket = null;
     this.#stopTimer?.();
     this.#stopTimer = null;
     socket?.close(1000);
-    if (wasLive) this.#listener.onLost();
+    if (wasOpen) this.#listener.onLost();
   }
 
   /** `code` null: it was given up. */

@@ -329,8 +329,9 @@ export class Outbox {
   #refuse(entry: Entry, problem: Problem): void {
     entry.stopTimer?.();
     entry.stopTimer = null;
-    this.#set(entry, { is: 'refused', problem });
+    entry.unsent = { ...entry.unsent, is: 'refused', problem };
     this.#keep(entry);
+    this.#changed(entry);
     this.#pump(entry.conversationId);
   }
 
@@ -341,7 +342,9 @@ export class Outbox {
 
   #keep(entry: Entry): void {
     const { conversationId, unsent } = entry;
-    this.#kept.set(nameOf(entry), JSON.stringify({ conversationId, ...unsent }));
+    const { isOnlyHere: _, ...kept } = unsent;
+    const isKept = this.#kept.set(nameOf(entry), JSON.stringify({ conversationId, ...kept }));
+    entry.unsent = isKept ? kept : { ...kept, isOnlyHere: true };
   }
 
   #forget(entry: Entry): void {

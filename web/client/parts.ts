@@ -49,6 +49,8 @@ export type PageEvent =
   | { is: 'hidden' }
   /** The page may be gone after this. */
   | { is: 'leaving' }
+  /** The address has another fragment; `before`: what it was. */
+  | { is: 'address'; before: string }
   /** Another page of this origin has changed what is kept. `key` null: everything is gone. */
   | { is: 'kept'; key: string | null; value: string | null };
 

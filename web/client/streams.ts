@@ -4,7 +4,7 @@
  * Invariants:
  *  L4 a stream's owner gets a snapshot, or the events after its cursor, each once and in order; a gap is not passed on, but asked for
  *     anew.
- *  1 As long as the link is live, every open stream is subscribed; a new link is subscribed from each one's cursor.
+ *  1 As long as the link is open, every open stream is subscribed; a new link is subscribed from each one's cursor.
  */
 import type { Event } from '../../src/contracts/events.ts';
 import type { ServerFrame } from '../../src/contracts/frames.ts';
@@ -66,7 +66,7 @@ export class Streams {
   open(kind: StreamKind, id: string, owner: StreamOwner): Stream {
     const stream = new Stream(kind, id, owner);
     this.#streams.add(stream);
-    if (this.#link().isLive) this.#subscribe(stream);
+    if (this.#link().isOpen) this.#subscribe(stream);
     return stream;
   }
 
@@ -75,7 +75,7 @@ export class Streams {
     stream.stopRetry?.();
     for (const [requestId, asked] of this.#asked)
       if (asked === stream) this.#asked.delete(requestId);
-    if (!this.#link().isLive) return;
+    if (!this.#link().isOpen) return;
     const { kind, id } = stream;
     if (kind === 'table') this.#link().send({ type: 'table.unsubscribe', tableId: id });
     else if (kind === 'conversation')
@@ -84,7 +84,7 @@ export class Streams {
       this.#link().send({ type: 'agents.unsubscribe', conversationId: id });
   }
 
-  onLive(): void {
+  onOpen(): void {
     this.#asked.clear();
     for (const stream of this.#streams) this.#subscribe(stream);
   }
@@ -153,7 +153,7 @@ export class Streams {
     stream.stopRetry?.();
     stream.stopRetry = this.#parts.after(RETRY_MS, () => {
       stream.stopRetry = null;
-      if (this.#link().isLive && this.#streams.has(stream)) this.#subscribe(stream);
+      if (this.#link().isOpen && this.#streams.has(stream)) this.#subscribe(stream);
     });
   }
 

@@ -42,7 +42,7 @@ export class TurnBook {
       const known = this.#turns.get(turnId);
       const merged = new Map(attempts.map((attempt) => [attempt.attempt, attempt]));
       for (const attempt of known?.attempts ?? [])
-        if (this.#seen.has(`${turnId}.${attempt.attempt}`) || attempt.outcome !== null)
+        if (this.#seen.has(`${turnId}.${attempt.attempt}`) || isOlder(merged, attempt))
           merged.set(attempt.attempt, attempt);
       const list = [...merged.values()].toSorted((one, other) => one.attempt - other.attempt);
       changed = this.#put(turnId, list, known?.words ?? null) || changed;
@@ -133,6 +133,17 @@ export class TurnBook {
     });
     return true;
   }
+}
+
+/**
+ * Whether the API's answer is of before the end of that attempt, which was seen. Where both know its end the answer says more: a
+ * snapshot may have passed over what was used before it.
+ */
+function isOlder(
+  answer: ReadonlyMap<number, AttemptViewValue>,
+  { attempt, outcome }: AttemptViewValue,
+): boolean {
+  return outcome !== null && (answer.get(attempt)?.outcome ?? null) === null;
 }
 
 type End = {

@@ -6,6 +6,7 @@
  */
 import type { Event, PhaseName } from '../../src/contracts/events.ts';
 import type { ConversationViewValue } from '../../src/contracts/view.ts';
+import { quietEvidence } from '../../src/domain/why-words.ts';
 import type { Work } from './contract.ts';
 import { endOf } from './turn-book.ts';
 
@@ -87,10 +88,7 @@ export class WorkFold {
       const { silentMs, evidence } = event.payload;
       marks.quiet = {
         sinceMs: atMs - silentMs,
-        evidence: Object.entries(evidence).map(([what, value]) => ({
-          what,
-          value: typeof value === 'string' ? value : JSON.stringify(value),
-        })),
+        evidence: quietEvidence(evidence),
       };
       return;
     }

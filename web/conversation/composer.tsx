@@ -11,6 +11,7 @@ import {
 
 import type { WhenBusyName } from '../client/contract.ts';
 import { Button, IconButton } from '../parts/button.tsx';
+import { isComposing } from '../parts/composing.ts';
 import { Dialog } from '../parts/dialog.tsx';
 import { Icon } from '../parts/icon.tsx';
 import { Menu } from '../parts/menu.tsx';
@@ -19,7 +20,12 @@ import { useConversation } from './conversation-context.ts';
 import { useAutosize } from './inline-editor.tsx';
 import { promptProblem } from './prompt-limits.ts';
 
-export type ComposerHandle = { compose(text: string): void };
+export type ComposerHandle = { compose(text: string): void; focus(): void };
+
+/** A text that is to be written before a draft. */
+export function before(text: string, draft: string): string {
+  return draft.trim() === '' ? text : `${text}\n\n${draft}`;
+}
 
 /**
  * Where one writes. What is typed is kept at each key; what is sent is the client's from then on, also while the engine is away. While a turn
@@ -37,7 +43,9 @@ export function Composer({ ref }: { ref: Ref<ComposerHandle> }) {
     handle,
     ({ work, view }) => (work?.phase ?? view.activeTurn?.phase) === 'cancelling',
   );
-  const [isAsking, setAsking] = useState(false);
+  const turnId = useSelected(handle, ({ view }) => view.activeTurn?.turnId ?? null);
+  /** The turn that it was asked of: another one that has begun meanwhile is not stopped by the answer. */
+  const [asked, setAsked] = useState<string | null>(null);
   const isReturning = useRef(false);
   const problemId = useId();
   const problem = promptProblem(text);
@@ -51,17 +59,17 @@ export function Composer({ ref }: { ref: Ref<ComposerHandle> }) {
     area.current?.focus();
   };
   const stop = (): void => {
-    setAsking(false);
+    setAsked(null);
     void perform('stop the turn', handle.cancel());
   };
   useImperativeHandle(
     ref,
     () => ({
       compose(more) {
-        const before = handle.draft.get();
-        write(before.trim() === '' ? more : `${more}\n\n${before}`);
+        write(before(more, handle.draft.get()));
         area.current?.focus();
       },
+      focus: () => area.current?.focus(),
     }),
     [handle, write, area],
   );
@@ -77,7 +85,7 @@ export function Composer({ ref }: { ref: Ref<ComposerHandle> }) {
       event.preventDefault();
       // else the dialog that it opens takes the same key, and closes
       event.stopPropagation();
-      setAsking(true);
+      setAsked(turnId);
     }
   };
   return (
@@ -143,11 +151,11 @@ export function Composer({ ref }: { ref: Ref<ComposerHandle> }) {
       </div>
       <Dialog
         title="Stop this turn?"
-        isOpen={isAsking}
-        onClose={() => setAsking(false)}
+        isOpen={asked !== null && asked === turnId}
+        onClose={() => setAsked(null)}
         footer={
           <>
-            <Button onClick={() => setAsking(false)}>Keep going</Button>
+            <Button onClick={() => setAsked(null)}>Keep going</Button>
             <Button variant="primary" onClick={stop}>
               Stop the turn
             </Button>
@@ -158,12 +166,6 @@ export function Composer({ ref }: { ref: Ref<ComposerHandle> }) {
       </Dialog>
     </div>
   );
-}
-
-/** Safari ends a composition before the key that ends it comes, and tells that key apart by its code alone. */
-function isComposing(event: KeyboardEvent): boolean {
-  // oxlint-disable-next-line typescript/no-deprecated -- there is no other way to tell
-  return event.nativeEvent.isComposing || event.keyCode === 229;
 }
 
 const WAYS = [

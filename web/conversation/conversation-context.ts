@@ -19,6 +19,8 @@ export type ConversationTools = {
   readonly perform: <T>(what: string, command: Promise<Outcome<T>>) => Promise<Performed<T>>;
   /** Puts text into the composer, before what is there, and goes there. */
   readonly compose: (text: string) => void;
+  /** What had the focus is gone. */
+  readonly focusComposer: () => void;
   /** Shows two attempts of that turn beside each other. */
   readonly compare: (turn: TurnInfo) => void;
   /** Goes to the newest row and stays there. */

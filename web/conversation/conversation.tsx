@@ -5,7 +5,7 @@ import type { ConversationHandle, HoldfastClient, TurnInfo } from '../client/con
 import { Button } from '../parts/button.tsx';
 import { useReadable } from '../parts/use-readable.ts';
 import { Announcer } from './announcer.tsx';
-import { Composer, type ComposerHandle } from './composer.tsx';
+import { before, Composer, type ComposerHandle } from './composer.tsx';
 import {
   ConversationContext,
   type ConversationTools,
@@ -59,7 +59,12 @@ function OneConversation({ handle, client, onOpenPanel, onOpenConversation }: Co
         return { is: 'refused' };
       },
       compare: setCompared,
-      compose: (text) => composer.current?.compose(text),
+      compose: (text) => {
+        if (composer.current !== null) composer.current.compose(text);
+        // somebody went to another conversation while it was asked for
+        else handle.setDraft(before(text, handle.draft.get()));
+      },
+      focusComposer: () => composer.current?.focus(),
       followEnd: () => list.current?.followEnd(),
     }),
     [handle, client],
@@ -81,7 +86,7 @@ function OneConversation({ handle, client, onOpenPanel, onOpenConversation }: Co
         )}
         <div className="conversation-foot">
           <WorkRegion work={work} isStale={isStale} />
-          <QueueList queue={view.queue} isHeld={view.held} />
+          <QueueList queue={view.queue} isHeld={view.held} isKnown={state.is === 'ready'} />
           <Refusal words={problem} onClose={() => setProblem(null)} />
           <Composer ref={composer} />
         </div>

@@ -4,8 +4,8 @@ import { TITLE_LIMIT_CHARS } from '../../src/contracts/limits.ts';
 import type { ConversationViewValue } from '../../src/contracts/view.ts';
 import { Icon } from '../parts/icon.tsx';
 import { Menu } from '../parts/menu.tsx';
+import { usageText } from '../parts/usage-words.ts';
 import { useConversation } from './conversation-context.ts';
-import { usageText } from './words.ts';
 
 /** What the conversation is called, who answers in it, what it has cost, and what can be done with the whole of it. */
 export const ConversationHeader = memo(function ConversationHeader({

@@ -1,6 +1,7 @@
 import { useId, useLayoutEffect, useRef } from 'react';
 
 import { Button } from '../parts/button.tsx';
+import { isComposing } from '../parts/composing.ts';
 import { promptProblem } from './prompt-limits.ts';
 
 /** Grows with its text where the browser does not do it by itself (`field-sizing`). */
@@ -61,7 +62,7 @@ export function InlineEditor({
         rows={1}
         onChange={({ target }) => onChange(target.value)}
         onKeyDown={(event) => {
-          if (event.nativeEvent.isComposing) return;
+          if (isComposing(event)) return;
           if (event.key === 'Escape') {
             event.stopPropagation();
             onCancel();

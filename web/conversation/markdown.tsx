@@ -4,7 +4,8 @@
  * Invariants:
  *  1 Raw HTML is text. Nothing that is drawn asks the network for anything.
  *  2 A link leads where {@link safeAddress} allows, in another tab, which learns nothing of this one; any other address is text.
- *  3 Its headings are below the page's own, its fields are disabled, and what scrolls takes the focus.
+ *  3 Markup that would cost seconds is shown as it is written.
+ *  4 Its headings are below the page's own, its fields are disabled, and what scrolls takes the focus.
  */
 import type { Element, ElementContent } from 'hast';
 import { createContext, memo, useContext, type ReactNode } from 'react';
@@ -14,6 +15,7 @@ import remarkGfm from 'remark-gfm';
 import { Icon } from '../parts/icon.tsx';
 import { CodeBlock } from './code-block.tsx';
 import { safeAddress } from './link-policy.ts';
+import { isTooCostly } from './markdown-cost.ts';
 
 const Sealed = createContext(true);
 
@@ -30,13 +32,17 @@ export const Markdown = memo(function Markdown({
   return (
     <Sealed value={isSealed}>
       <div className="markdown">
-        <ReactMarkdown
-          remarkPlugins={PLUGINS}
-          components={COMPONENTS}
-          urlTransform={leaveToComponents}
-        >
-          {text}
-        </ReactMarkdown>
+        {isTooCostly(text) ? (
+          <p className="markdown-as-written">{text}</p>
+        ) : (
+          <ReactMarkdown
+            remarkPlugins={PLUGINS}
+            components={COMPONENTS}
+            urlTransform={leaveToComponents}
+          >
+            {text}
+          </ReactMarkdown>
+        )}
       </div>
     </Sealed>
   );

@@ -1,4 +1,11 @@
-import { useEffect, useRef, useState, type KeyboardEvent } from 'react';
+import {
+  useEffect,
+  useLayoutEffect,
+  useRef,
+  useState,
+  type FocusEvent,
+  type KeyboardEvent,
+} from 'react';
 
 import type { QueueItemValue } from '../client/contract.ts';
 import { Button, IconButton } from '../parts/button.tsx';
@@ -14,13 +21,17 @@ const SHOWN = 4;
 export function QueueList({
   queue,
   isHeld,
+  isKnown,
 }: {
   queue: readonly QueueItemValue[];
   isHeld: boolean;
+  /** It has been loaded: what is not in it waits no more. */
+  isKnown: boolean;
 }) {
   const { handle, perform } = useConversation();
   const [isAll, setAll] = useState(false);
-  useOrphans(queue);
+  useOrphans(queue, isKnown);
+  const place = useKeptFocus(queue);
   if (queue.length === 0) return null;
   const shown = isAll ? queue : queue.slice(0, SHOWN);
   const move = (item: QueueItemValue, by: number): void => {
@@ -46,7 +57,7 @@ export function QueueList({
         </Button>
       </header>
       {/* a list without marks is none to Safari */}
-      <ul role="list" aria-label="Queue" className="queue-items">
+      <ul {...place} role="list" aria-label="Queue" className="queue-items">
         {shown.map((item) => (
           <QueueRow
             key={item.requestId}
@@ -67,24 +78,52 @@ export function QueueList({
 }
 
 /** What was being edited when it began to run, or was removed elsewhere, is not lost: it goes into the composer. */
-function useOrphans(queue: readonly QueueItemValue[]): void {
+function useOrphans(queue: readonly QueueItemValue[], isKnown: boolean): void {
   const { memory, compose } = useConversation();
-  const before = useRef(queue);
+  const contents = useRef(new Map<string, string>());
   useEffect(() => {
-    const gone = before.current.filter(
-      ({ requestId }) => !queue.some((item) => item.requestId === requestId),
-    );
-    before.current = queue;
-    for (const { requestId, content } of gone) {
-      const name = editorName(requestId);
-      const text = memory.texts.get(name);
+    if (!isKnown) return;
+    const waiting = new Map(queue.map((item) => [editorName(item.requestId), item.content]));
+    // also of what went while another conversation was looked at
+    for (const [name, text] of memory.texts) {
+      if (!name.startsWith(EDITOR) || waiting.has(name)) continue;
       memory.texts.delete(name);
-      if (text !== undefined && text !== content) compose(text);
+      if (text !== contents.current.get(name)) compose(text);
     }
-  }, [queue, memory, compose]);
+    contents.current = waiting;
+  }, [queue, isKnown, memory, compose]);
 }
 
-const editorName = (requestId: string): string => `queue ${requestId}`;
+const EDITOR = 'queue ';
+const editorName = (requestId: string): string => EDITOR + requestId;
+
+/** The button that had the focus went with its item: the same one of the item in its place has it then, else the composer. */
+function useKeptFocus(queue: readonly QueueItemValue[]) {
+  const { focusComposer } = useConversation();
+  const list = useRef<HTMLUListElement>(null);
+  const focused = useRef<{ index: number; label: string } | null>(null);
+  useLayoutEffect(() => {
+    if (focused.current === null || document.activeElement !== document.body) return;
+    const { index, label } = focused.current;
+    const items = list.current?.children ?? [];
+    const buttons = items[Math.min(index, items.length - 1)]?.querySelectorAll('button') ?? [];
+    const usable = [...buttons].filter((button) => !button.disabled);
+    const next = usable.find((button) => button.ariaLabel === label) ?? usable[0];
+    if (next === undefined) {
+      focused.current = null;
+      focusComposer();
+    } else next.focus();
+  }, [queue, focusComposer]);
+  const onFocus = ({ target }: FocusEvent): void => {
+    const items = [...(list.current?.children ?? [])];
+    const index = items.findIndex((item) => item.contains(target));
+    focused.current = { index, label: target.ariaLabel ?? '' };
+  };
+  const onBlur = ({ relatedTarget, currentTarget }: FocusEvent): void => {
+    if (relatedTarget !== null && !currentTarget.contains(relatedTarget)) focused.current = null;
+  };
+  return { ref: list, onFocus, onBlur };
+}
 
 function QueueRow({
   item,
@@ -97,7 +136,7 @@ function QueueRow({
   isLast: boolean;
   onMove: (item: QueueItemValue, by: number) => void;
 }) {
-  const { handle, perform, compose } = useConversation();
+  const { handle, perform, compose, focusComposer } = useConversation();
   const { requestId, content, mail, attempt } = item;
   const [draft, setDraft] = useEditorText(editorName(requestId));
   // of a retry the text is its turn's; what is offered to the running turn may be taken at any moment
@@ -128,9 +167,13 @@ function QueueRow({
           saveLabel="Save"
           text={draft}
           onChange={setDraft}
-          onCancel={() => setDraft(null)}
+          onCancel={() => {
+            setDraft(null);
+            focusComposer();
+          }}
           onSave={() => {
             setDraft(null);
+            focusComposer();
             if (draft === content) return;
             void save(draft);
           }}

@@ -3,9 +3,10 @@ import { VList } from 'virtua';
 
 import type { TurnInfo } from '../client/contract.ts';
 import { Dialog } from '../parts/dialog.tsx';
+import { usageText } from '../parts/usage-words.ts';
 import { useConversation } from './conversation-context.ts';
 import { RowView } from './rows/row.tsx';
-import { outcomeWords, usageText } from './words.ts';
+import { outcomeWords } from './words.ts';
 
 /** Two attempts of a turn beside each other, each whole. */
 export function SideBySide({ turn, onClose }: { turn: TurnInfo; onClose: () => void }) {

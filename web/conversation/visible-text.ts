@@ -12,6 +12,13 @@ const BY_CATEGORY = String.raw`(?![\n\t ])[\p{C}\p{Z}]`;
 const BY_NAME = String.raw`[\u{115f}\u{1160}\u{2800}\u{3164}\u{ffa0}]|[\u{fe00}-\u{fe0e}]|[\u{e0100}-\u{e01ef}]`;
 const DECEIVING = new RegExp(`${BY_CATEGORY}|${BY_NAME}`, 'gu');
 
+/** `text` as one string, for where there are no elements: a name that is read out. */
+export function visibleWords(text: string): string {
+  return visiblePieces(text)
+    .map((piece) => (piece.is === 'text' ? piece.text : piece.mark))
+    .join('');
+}
+
 /** `text` in pieces, in order; one piece when there is nothing to mark. */
 export function visiblePieces(text: string): readonly TextPiece[] {
   const pieces: TextPiece[] = [];

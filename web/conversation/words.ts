@@ -1,5 +1,5 @@
 /** What states, causes and numbers are called on the page. */
-import type { MailMarkValue, OutcomeName, UsageValue } from '../../src/contracts/events.ts';
+import type { MailMarkValue, OutcomeName } from '../../src/contracts/events.ts';
 import type { Note, Problem, Unsent, Work } from '../client/contract.ts';
 
 const OUTCOMES: Readonly<Record<OutcomeName, string>> = {
@@ -70,28 +70,6 @@ export const CANCEL_STEPS: Readonly<Record<Work['cancelling'][number]['step'], s
   sweep: 'Cleaned up',
 };
 
-/** 940, 12.4k, 3.1M. */
-export function tokensText(tokens: number): string {
-  if (tokens < 1_000) return String(Math.round(tokens));
-  const [value, unit] = tokens < 999_950 ? [tokens / 1_000, 'k'] : [tokens / 1_000_000, 'M'];
-  return `${value >= 100 ? Math.round(value) : value.toFixed(1).replace(/\.0$/u, '')}${unit}`;
-}
-
-/** In dollars: cents, and for less than ten of them as many digits as tell something. */
-export function costText(costUsd: number): string {
-  if (costUsd === 0) return '$0';
-  if (costUsd >= 0.1) return `$${costUsd.toFixed(2)}`;
-  return costUsd < 0.0001 ? '<$0.0001' : `$${Number(costUsd.toPrecision(2))}`;
-}
-
-/** Tokens in and out, and what they cost where that is known; null: nothing was used. */
-export function usageText(usage: UsageValue | null): string | null {
-  if (usage === null || (usage.inputTokens === 0 && usage.outputTokens === 0 && !usage.costUsd))
-    return null;
-  const tokens = `${tokensText(usage.inputTokens)} in, ${tokensText(usage.outputTokens)} out`;
-  return usage.costUsd === undefined ? tokens : `${tokens} · ${costText(usage.costUsd)}`;
-}
-
 export function sizeText(characters: number): string {
   if (characters < 1_000) return `${characters} characters`;
   if (characters < 999_500) return `${Math.round(characters / 1_000)} KB`;
@@ -140,5 +118,8 @@ export function unsentWords(unsent: Unsent, isLive: boolean): string {
   if (unsent.is === 'accepted') return 'Taken; it will show up in a moment';
   if (unsent.is === 'refused')
     return `Not sent. ${unsent.problem === null ? '' : problemWords(unsent.problem)}`.trim();
-  return isLive ? 'Sending…' : 'Kept here; it is sent when the connection is back';
+  if (isLive) return 'Sending…';
+  return unsent.isOnlyHere === true
+    ? 'Leave this page open: the browser cannot keep this message. It is sent when the connection is back'
+    : 'Kept here; it is sent when the connection is back';
 }

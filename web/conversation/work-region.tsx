@@ -4,12 +4,16 @@ import type { ConversationHandle, Work } from '../client/contract.ts';
 import { Button } from '../parts/button.tsx';
 import { Icon } from '../parts/icon.tsx';
 import { durationWords } from '../parts/time-words.ts';
-import { useNow } from '../parts/time.tsx';
+import { Ago, useNow } from '../parts/time.tsx';
+import { usageText } from '../parts/usage-words.ts';
 import { useConversation } from './conversation-context.ts';
-import { CANCEL_STEPS, phaseWords, usageText } from './words.ts';
+import { CANCEL_STEPS, phaseWords } from './words.ts';
 
 /** Heard from so lately, it is not said. */
 const FRESH_MS = 3_000;
+
+/** As the engine writes times. */
+const TIMESTAMP = /^\d{4}-\d{2}-\d{2}T[\d:.]+Z$/u;
 
 /** What the running turn does: in words, since when, and when it was last heard of. Nothing while nothing runs. */
 export function WorkRegion({ work, isStale }: { work: Work | null; isStale: boolean }) {
@@ -125,7 +129,7 @@ function Quiet({
         {quiet.evidence.map(({ what, value }) => (
           <div key={what}>
             <dt>{what}</dt>
-            <dd>{value}</dd>
+            <dd>{TIMESTAMP.test(value) ? <Ago at={value} /> : value}</dd>
           </div>
         ))}
       </dl>

@@ -3,6 +3,7 @@ import { Button } from '../parts/button.tsx';
 import { Icon } from '../parts/icon.tsx';
 import { Menu } from '../parts/menu.tsx';
 import { Ago } from '../parts/time.tsx';
+import { usageText } from '../parts/usage-words.ts';
 import type { Agent } from './agent-rows.ts';
 import { Mailbox } from './mailbox.tsx';
 
@@ -81,15 +82,7 @@ export function AgentDetail({
         </div>
         <div>
           <dt>Tokens</dt>
-          <dd>
-            {usage.inputTokens.toLocaleString()} in, {usage.outputTokens.toLocaleString()} out
-            {usage.costUsd !== undefined && (
-              <span className="facts-more">
-                {' '}
-                ${usage.costUsd.toFixed(usage.costUsd < 1 ? 4 : 2)}
-              </span>
-            )}
-          </dd>
+          <dd>{usageText(usage) ?? 'none yet'}</dd>
         </div>
         <div>
           <dt>Workspace</dt>

@@ -11,7 +11,7 @@ import { Button } from '../parts/button.tsx';
 import { CopyButton } from '../parts/copy-button.tsx';
 import { Icon } from '../parts/icon.tsx';
 import { ProblemLine } from '../parts/problem-line.tsx';
-import { fullWords } from '../parts/time-words.ts';
+import { fullWords, withLocalTimes } from '../parts/time-words.ts';
 import { Duration, useNow } from '../parts/time.tsx';
 import { useOpened } from '../parts/use-opened.ts';
 import { useSelected } from '../parts/use-readable.ts';
@@ -115,7 +115,7 @@ export function Answer({ answer }: { answer: WhyValue }) {
             {evidence.map(({ what, value }) => (
               <div key={what}>
                 <dt>{what}</dt>
-                <dd>{value}</dd>
+                <dd>{withLocalTimes(value)}</dd>
               </div>
             ))}
           </dl>

@@ -4,9 +4,10 @@ const MINUTE = 60 * SECOND;
 const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
 
-/** `0.6 s`, `12 s`, `1 min 5 s`, `2 h 3 min`, `3 d 4 h`: two units at most, a negative length as none. */
+/** `under 0.1 s`, `0.6 s`, `12 s`, `1 min 5 s`, `2 h 3 min`, `3 d 4 h`: two units at most, a negative length as none. */
 export function durationWords(ms: number): string {
   const length = Math.max(0, ms);
+  if (length < 50) return 'under 0.1 s';
   if (length < 9_950) return `${(length / SECOND).toFixed(1)} s`;
   const seconds = Math.floor(length / SECOND);
   if (seconds < 60) return `${seconds} s`;
@@ -46,6 +47,13 @@ function dateWords(atMs: number, nowMs: number): string {
     day: 'numeric',
     ...(sameYear ? { hour: '2-digit', minute: '2-digit' } : { year: 'numeric' }),
   });
+}
+
+/** The times that a text of the engine holds (`2026-11-22T08:35:43.703Z`), in the reader's own zone. */
+export function withLocalTimes(text: string): string {
+  return text.replace(/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z/g, (at) =>
+    new Date(at).toLocaleString(undefined, { dateStyle: 'medium', timeStyle: 'medium' }),
+  );
 }
 
 /** Date and time in full, in the reader's own zone. */

@@ -29,6 +29,8 @@ export const pageRoutes: FastifyPluginCallback<PageRoutes> = (app, { folder }, d
 
   const serve = (request: FastifyRequest, reply: FastifyReply): FastifyReply => {
     const [path = ''] = request.url.split('?');
+    // also of the answer that there is no such file
+    reply.headers(PAGE_HEADERS);
     // One that was built since is found without a restart; one that was there is kept: its files belong together.
     if (path === '/') page ??= readPage(folder);
     return page === null && path === '/'
@@ -58,7 +60,6 @@ function sendFile({
   if (chosen === undefined) throw new HoldfastError('not_found');
   const origin = reply.getHeader('vary');
   reply
-    .headers(PAGE_HEADERS)
     .header('cache-control', file.cacheControl)
     .header('etag', chosen.etag)
     .header(
@@ -73,7 +74,6 @@ function sendFile({
 function sendNoPage(reply: FastifyReply): FastifyReply {
   return reply
     .code(503)
-    .headers(PAGE_HEADERS)
     .header('cache-control', 'no-store')
     .type('text/html; charset=utf-8')
     .send(NO_PAGE);

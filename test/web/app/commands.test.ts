@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { chatCommands } from '../../../web/app/chat-commands.ts';
 import { createNotices } from '../../../web/app/notices.ts';
 import { remembered, type Shelf } from '../../../web/app/remembered.ts';
-import { startConversation, startDrafts } from '../../../web/app/start.ts';
+import { moveStartDraft, startConversation, startDrafts } from '../../../web/app/start.ts';
 import type { Problem } from '../../../web/client/contract.ts';
 import { fixtureClient, summary, table } from './fixtures.ts';
 
@@ -54,7 +54,7 @@ describe('what a browser remembers', () => {
 describe('the first message', () => {
   test('is made whole: table, conversation, message; the ids are those that were chosen before', async () => {
     const client = fixtureClient();
-    const drafts = startDrafts('first', shelf());
+    const drafts = startDrafts(null, shelf());
     drafts.setText('Hello');
     const draft = drafts.get();
     expect(
@@ -74,23 +74,52 @@ describe('the first message', () => {
   });
   test('that was refused is not sent, is kept, and asks for the same ids again', async () => {
     const place = shelf();
-    const drafts = startDrafts('first', place);
+    const drafts = startDrafts(null, place);
     drafts.setText('Hello');
     const client = fixtureClient({ refuse: { ok: false, problem: refused } });
     const draft = drafts.get();
     expect(await startConversation(client, { draft, tableId: null, provider: null })).toBe(refused);
     expect(client.asked.map(([name]) => name)).toEqual(['createTable']);
     // the page is loaded again
-    expect(startDrafts('first', place).get()).toEqual(draft);
+    expect(startDrafts(null, place).get()).toEqual(draft);
   });
   test.each(['{', '[]', '{"text":"x","tableId":"../x","conversationId":"c"}', 'null'])(
     'what cannot be read is nothing: %s',
     (kept) => {
-      expect(startDrafts('first', shelf({ 'holdfast.start.first': kept })).get().text).toBe('');
+      expect(startDrafts(null, shelf({ 'holdfast.start.first': kept })).get().text).toBe('');
     },
   );
+  test('what was typed before there was a table goes with the first one that is there', () => {
+    const place = shelf();
+    const typed = startDrafts(null, place);
+    typed.setText('Hello');
+    // another page, or the command line, has made one
+    expect(startDrafts('t7', place).get().text).toBe('Hello');
+    expect(startDrafts(null, place).get().text).toBe('');
+    // what was typed in that table is not written over
+    typed.setText('Later');
+    expect(startDrafts('t7', place).get().text).toBe('Hello');
+  });
+  test('made by itself, but not its conversation: the same ids are asked for again', () => {
+    const place = shelf();
+    const typed = startDrafts(null, place);
+    typed.setText('Hello');
+    const draft = typed.get();
+    expect(startDrafts(draft.tableId, place).get()).toEqual(draft);
+  });
+  test('what somebody else has made a conversation for is its draft, before what is there', () => {
+    const place = shelf();
+    const client = fixtureClient();
+    const conversation = client.openConversation('c1');
+    conversation.setDraft('and this');
+    startDrafts('t1', place).setText('Hello');
+    moveStartDraft(client, { tableId: 't1', conversationId: 'c1' }, place);
+    expect(conversation.draft.get()).toBe('Hello\n\nand this');
+    moveStartDraft(client, { tableId: 't1', conversationId: 'c1' }, place);
+    expect(conversation.draft.get()).toBe('Hello\n\nand this');
+  });
   test('cleared, the next one has ids of its own', () => {
-    const drafts = startDrafts('first', shelf());
+    const drafts = startDrafts(null, shelf());
     const { tableId } = drafts.get();
     drafts.clear();
     expect(drafts.get().tableId).not.toBe(tableId);

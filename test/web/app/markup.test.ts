@@ -77,6 +77,7 @@ test('the first message can be typed at once', () => {
       client: fixtureClient(),
       tableId: null,
       tableProvider: null,
+      onStarting: none,
       onStarted: none,
     }),
   );

@@ -3,12 +3,13 @@ import { describe, expect, test } from 'vitest';
 import { homeConversation, homeTable } from '../../../web/app/home.ts';
 import { documentTitle, linkWords, tokenIn } from '../../../web/app/link-words.ts';
 import { shortcutOf, type Key } from '../../../web/app/shortcuts.ts';
-import { agoWords, durationWords } from '../../../web/parts/time-words.ts';
+import { agoWords, durationWords, withLocalTimes } from '../../../web/parts/time-words.ts';
 import { conversation } from './fixtures.ts';
 
 describe('a length of time', () => {
   test.each([
-    [-5, '0.0 s'],
+    [-5, 'under 0.1 s'],
+    [50, '0.1 s'],
     [600, '0.6 s'],
     [9_949, '9.9 s'],
     [9_960, '9 s'],
@@ -135,4 +136,16 @@ describe('where the address does not say where one is', () => {
     const empty = { tableId: 't1', activeConversationId: null, conversations: [] };
     expect(homeConversation(null, empty)).toBeNull();
   });
+});
+
+test('times of the engine are told in the zone of the reader, and nothing else is touched', () => {
+  const at = '2026-11-22T08:35:43.703Z';
+  const local = new Date(at).toLocaleString(undefined, {
+    dateStyle: 'medium',
+    timeStyle: 'medium',
+  });
+  expect(withLocalTimes(`${at} (0.5 s ago), since ${at}`)).toBe(
+    `${local} (0.5 s ago), since ${local}`,
+  );
+  expect(withLocalTimes('2026-11-22, r1, 08:35')).toBe('2026-11-22, r1, 08:35');
 });

@@ -80,6 +80,47 @@ describe('client: the link', () => {
     expect(client.link.get()).toEqual({ is: 'unauthorised', hadToken: true });
   });
 
+  it('a token that is put into the address of an open page is taken, and one stays where one was', async () => {
+    const own = setting({ fragment: 'token=old' });
+    const client = clientOf(own);
+    await settled();
+    expect(client.link.get().is).toBe('unauthorised');
+    own.page.fragment = 'token=right';
+    own.page.tell({ is: 'address', before: '/t/t1/c/c1' });
+    await settled();
+    expect(own.page.fragment).toBe('/t/t1/c/c1');
+    expect(client.link.get()).toEqual({ is: 'live' });
+    expect(own.browser.kept.get('holdfast.token')).toBe('right');
+    own.page.fragment = '/t/t2';
+    own.page.tell({ is: 'address', before: '/t/t1/c/c1' });
+    expect(own.page.fragment).toBe('/t/t2');
+    expect(own.page.sockets).toHaveLength(2);
+  });
+
+  it('an address with a wrong token does not cost the right one that is kept', async () => {
+    const own = await live();
+    own.page.die();
+    const page = new Page({ ...own, fragment: 'token=wrong' });
+    const client = clientOf({ page });
+    await settled();
+    expect(client.link.get()).toEqual({ is: 'live' });
+    expect(own.browser.kept.get('holdfast.token')).toBe('right');
+  });
+
+  it('another token in the address outlives a page that the engine was away for', async () => {
+    const own = setting();
+    own.browser.kept.set('holdfast.token', 'of the engine before');
+    own.gateway.isUp = false;
+    clientOf(own);
+    await settled();
+    own.page.die();
+    own.gateway.isUp = true;
+    const client = clientOf({ page: new Page({ ...own, fragment: '' }) });
+    await settled();
+    expect(client.link.get()).toEqual({ is: 'live' });
+    expect([...own.browser.kept]).toEqual([['holdfast.token', 'right']]);
+  });
+
   it('a token that another page was given is taken over', async () => {
     const own = await live({ fragment: '' });
     const other = new Page({ ...own, fragment: 'token=right' });
@@ -544,5 +585,25 @@ describe('client: drafts', () => {
     client.openConversation('c1').setDraft('');
     await own.clock.advance(300);
     expect([...own.browser.kept.keys()]).toEqual(['holdfast.token']);
+  });
+
+  it('are one in all pages, so that none writes over what was typed in another', async () => {
+    const own = await live();
+    const other = clientOf({ page: new Page({ ...own, fragment: '' }) });
+    const here = own.client.openConversation('c1');
+    const there = other.openConversation('c1');
+    expect(there.draft.get()).toBe('');
+    here.setDraft('a long text');
+    await own.clock.advance(300);
+    expect(there.draft.get()).toBe('a long text');
+    // sent in the one, it does not wait in the other to be sent once more
+    here.setDraft('');
+    await own.clock.advance(300);
+    expect(there.draft.get()).toBe('');
+    // both at once: what is typed here is not taken away while it is typed
+    here.setDraft('mine');
+    there.setDraft('theirs');
+    own.page.tell({ is: 'hidden' });
+    expect(there.draft.get()).toBe('theirs');
   });
 });

@@ -568,6 +568,26 @@ describe('conversation fold: rows', () => {
     expect(own.view.hasOlder).toBe(true);
   });
 
+  it('what a snapshot has passed over of an attempt, the API tells, also when its end was seen', () => {
+    const used = { inputTokens: 7, outputTokens: 3 };
+    const log = stored([
+      wrote('m1'),
+      started(1),
+      { type: 'usage', turnId: 't1', attempt: 1, payload: used },
+      {
+        type: 'chat.interrupted',
+        turnId: 't1',
+        attempt: 1,
+        payload: { cause: 'process_lost', retryable: true, toolsStarted: 0 },
+      },
+    ]);
+    const own = foldOf(log.slice(0, 2));
+    own.begin(foldEvents(emptyView('c1'), log.slice(0, 3)));
+    own.apply(log.slice(3));
+    own.loadTurns(turnsOf(log));
+    expect(own.rows.at(-1)).toMatchObject({ type: 'turn-end', attempt: { usage: used } });
+  });
+
   it('turns of the API: what it knows of attempts that were not seen, and nothing of those that were', () => {
     const own = fold(wrote('m0', 't0'), wrote('m1'), started(2), failed(2));
     const attempt = {

@@ -375,13 +375,22 @@ describe('outbox: a message', () => {
     one.handle.setDraft('x'.repeat(100));
     await clock.advance(1_000);
     expect(engine.said).toEqual(['hello']);
+    // and does not look as if it were kept
+    engine.isUp = false;
+    one.handle.send({ content: 'only here' });
+    await clock.advance(100);
+    one.page.frame();
+    expect(unsentOf(one)).toMatchObject([{ content: 'only here', isOnlyHere: true }]);
+    engine.isUp = true;
+    await clock.advance(20_000);
+    expect(engine.said).toEqual(['hello', 'only here']);
     const page = new Page({ clock, browser, gateway: engine });
     const client = createClient({ ...page.parts, kept: null, locks: null });
     opened.push(client);
     const handle = client.openConversation('c1');
     handle.send({ content: 'again' });
     await clock.advance(1_000);
-    expect(engine.said).toEqual(['hello', 'again']);
+    expect(engine.said).toEqual(['hello', 'only here', 'again']);
   });
 });
 

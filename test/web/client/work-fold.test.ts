@@ -127,8 +127,8 @@ describe('work: what the running turn does', () => {
         quiet: {
           sinceMs: at(3) - 500,
           evidence: [
-            { what: 'pid', value: '7' },
-            { what: 'lastEvent', value: 'chat.delta' },
+            { what: 'its pid', value: '7' },
+            { what: 'last event', value: 'chat.delta' },
           ],
         },
       },
@@ -145,8 +145,8 @@ describe('work: what the running turn does', () => {
         quiet: {
           sinceMs: at(3) - 500,
           evidence: [
-            { what: 'pid', value: '7' },
-            { what: 'lastEvent', value: 'chat.delta' },
+            { what: 'its pid', value: '7' },
+            { what: 'last event', value: 'chat.delta' },
           ],
         },
         lastSignMs: at(2),

@@ -3,6 +3,7 @@ import { createElement } from 'react';
 import { renderToStaticMarkup } from 'react-dom/server';
 import { describe, expect, test } from 'vitest';
 
+import { isTooCostly } from '../../../web/conversation/markdown-cost.ts';
 import { Markdown } from '../../../web/conversation/markdown.tsx';
 import { hostileMarkdown } from './texts.ts';
 
@@ -143,5 +144,39 @@ describe('invariant 3', () => {
 
   test('a fence that is not closed yet is one already', () => {
     expect(html('```py\nprint(1)')).toContain('<code>print(1)</code>');
+  });
+});
+
+describe('markup that would cost seconds is shown as it is written', () => {
+  const block = (piece: string): string =>
+    piece.repeat(Math.ceil(8_192 / piece.length)).slice(0, 8_192);
+
+  test.each(['>', '> ', '1. ', '- + * ', '> - ', '*a_', '_a*b~', '~a '])('%s', (piece) => {
+    const text = block(piece);
+    const markup = html(text);
+    expect(markup).toContain('markdown-as-written');
+    expect(markup).not.toMatch(/<(?:blockquote|ul|ol|em|del)/);
+  });
+
+  test('an ordinary one is not, however long', () => {
+    const table = `| a | b_c | **d** |\n|---|---|---|\n${'| 1 | `x_y` | *z* |\n'.repeat(300)}`;
+    for (const text of [
+      block(
+        'Some **prose** with `code` and [a link](https://example.com/a_b).\n\n- one\n  - two\n',
+      ),
+      '> '.repeat(20) + 'deep',
+      `${'  '.repeat(40)}- far to the right`,
+      '\n>>>>>>> theirs\n=======\n',
+      table.slice(0, 8_192),
+      `\`\`\`\n${block('a_b = *c * ~d; // >>>\n')}\n\`\`\``.slice(0, 8_192),
+    ])
+      expect(isTooCostly(text)).toBe(false);
+  });
+
+  test('what says so takes no longer than reading it', () => {
+    const startedAt = performance.now();
+    for (const piece of [' ', '\t', '1', '1.', '- ', '>', '*', '\n', '> 1.-'])
+      isTooCostly(piece.repeat(1_000_000 / piece.length));
+    expect(performance.now() - startedAt).toBeLessThan(3_000);
   });
 });

@@ -26,6 +26,7 @@ function draw(row: Row, state = 'finished'): string {
     compare: () => undefined,
     compose: () => undefined,
     followEnd: () => undefined,
+    focusComposer: () => undefined,
   };
   return renderToStaticMarkup(
     createElement(ConversationContext, { value: tools }, createElement(RowView, { row })),
@@ -131,6 +132,25 @@ describe('what a row says', () => {
     for (const name of ['Edit', 'Fork from here', 'Roll back to here'])
       expect(markup).not.toContain(`aria-label="${name}"`);
   });
+});
+
+test('what is decided upon hides nothing in its title, its tool or its summary', () => {
+  const title = 'Bash: echo \u202etxt.exe\u200b';
+  const approval = {
+    approvalId: 'a',
+    turnId: 't',
+    title,
+    input: { command: 'ls' },
+    options: ['allow', 'deny'] as ('allow' | 'deny')[],
+    at: '2026-11-22T09:00:00.000Z',
+  };
+  const asked = draw({ key: 'a', type: 'approval', approval, answer: null });
+  expect(asked).toContain('aria-label="Approval: Bash: echo U+202Etxt.exeU+200B"');
+  const row = tool('t', 'Ba\u2066sh', { command: 'rm \u202e/' }, '', { status: 'running' });
+  for (const markup of [asked, draw(row)]) {
+    expect(markup).toContain('>U+202E<');
+    expect(markup).not.toMatch(/[\u202e\u2066\u200b]/);
+  }
 });
 
 describe('what is large is not drawn whole', () => {

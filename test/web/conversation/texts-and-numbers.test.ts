@@ -13,14 +13,12 @@ import { textChunks } from '../../../web/conversation/text-chunks.ts';
 import { visiblePieces } from '../../../web/conversation/visible-text.ts';
 import {
   causeWords,
-  costText,
   phaseWords,
   problemWords,
   sizeText,
-  tokensText,
   unsentWords,
-  usageText,
 } from '../../../web/conversation/words.ts';
+import { costText, tokensText, usageText } from '../../../web/parts/usage-words.ts';
 
 /** Half of a character: a surrogate without its other one. */
 const HALF = /\p{Cs}/u;
@@ -271,6 +269,7 @@ describe('words', () => {
     } as const;
     expect(unsentWords(unsent, true)).toBe('Sending…');
     expect(unsentWords(unsent, false)).toContain('when the connection is back');
+    expect(unsentWords({ ...unsent, isOnlyHere: true }, false)).toContain('Leave this page open');
     expect(unsentWords({ ...unsent, is: 'refused' }, true)).toBe('Not sent.');
   });
 

@@ -1,4 +1,4 @@
-import { useId, useState } from 'react';
+import { useId, useRef, useState } from 'react';
 
 import type { ApprovalViewValue } from '../../../src/contracts/view.ts';
 import type { ApprovalAnswer } from '../../client/contract.ts';
@@ -10,6 +10,7 @@ import { useConversation, useEditorText } from '../conversation-context.ts';
 import { inputText } from '../input-text.ts';
 import { LongText, WHOLE_CHARS } from '../long-text.tsx';
 import { visibleText } from '../visible-text-view.tsx';
+import { visibleWords } from '../visible-text.ts';
 import { sizeText } from '../words.ts';
 
 /** Longest message that goes with a denial. Source: `ApprovalBody`. */
@@ -31,10 +32,13 @@ export function ApprovalCard({
   const [given, setGiven] = useState<'allow' | 'deny' | null>(null);
   const [reason, setReason] = useEditorText(`deny ${approvalId}`);
   const inputId = useId();
+  const card = useRef<HTMLDivElement>(null);
   const isOver = answer !== null;
 
   const give = async (decision: 'allow' | 'deny'): Promise<void> => {
     setGiven(decision);
+    // the buttons are of no use from now on, and the focus would go with them
+    card.current?.focus();
     const message = decision === 'deny' ? reason?.trim() : undefined;
     const request = { approvalId, decision, ...(message ? { message } : {}) };
     const { is } = await perform('answer', handle.answer(request));
@@ -43,13 +47,15 @@ export function ApprovalCard({
   };
   return (
     <div
+      ref={card}
+      tabIndex={-1}
       role="group"
-      aria-label={`Approval: ${title}`}
+      aria-label={`Approval: ${visibleWords(title)}`}
       className={isOver ? 'approval-card' : 'approval-card approval-card-open'}
     >
       <div className="approval-card-title">
         <Icon name={isOver ? answerIcon(answer) : 'warning'} size={16} />
-        <span>{title}</span>
+        <span>{visibleText(title)}</span>
         {isOver && <Answered answer={answer} />}
       </div>
       <ApprovalInput id={inputId} input={input} />

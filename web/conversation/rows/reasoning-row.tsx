@@ -11,7 +11,10 @@ const PREVIEW_CHARS = 160;
 export function ReasoningRow({ row }: { row: Extract<Row, { type: 'reasoning' }> }) {
   const { key, text, isOpen: isComing, tookMs, message } = row;
   const [isOpen = false, setOpen] = useChoice(key);
-  const took = tookMs === null ? 'Thought' : `Thought for ${durationWords(tookMs)}`;
+  const took =
+    tookMs === null
+      ? 'Thought'
+      : `Thought for ${tookMs < 1_000 ? 'a moment' : durationWords(tookMs)}`;
   return (
     <div className="reasoning-row">
       <button

@@ -2,6 +2,7 @@ import { memo } from 'react';
 
 import type { Row } from '../../client/contract.ts';
 import { RowBoundary } from '../row-boundary.tsx';
+import { visibleWords } from '../visible-text.ts';
 import { ApprovalCard } from './approval-card.tsx';
 import { BlockRow } from './block-row.tsx';
 import { CutRow, NoteRow } from './note-row.tsx';
@@ -38,7 +39,7 @@ export function rowName(row: Row): string {
     case 'reasoning':
       return 'Reasoning';
     case 'tool':
-      return `Tool ${row.message.tool?.name ?? ''}`.trim();
+      return `Tool ${visibleWords(row.message.tool?.name ?? '')}`.trim();
     case 'approval':
       return 'Approval';
     case 'system':

@@ -8,6 +8,7 @@ import { useNow } from '../../parts/time.tsx';
 import { useChoice } from '../conversation-context.ts';
 import { inputText, shortInput } from '../input-text.ts';
 import { LongText } from '../long-text.tsx';
+import { visibleText } from '../visible-text-view.tsx';
 import { sizeText } from '../words.ts';
 import { Answered, ApprovalCard } from './approval-card.tsx';
 
@@ -45,8 +46,8 @@ export function ToolRow({ row }: { row: ToolRowData }) {
         <span className="tool-card-icon">
           <Icon name={icon} size={16} />
         </span>
-        <span className="tool-card-name">{tool?.name ?? 'Tool'}</span>
-        <span className="tool-card-summary">{summary}</span>
+        <span className="tool-card-name">{visibleText(tool?.name ?? 'Tool')}</span>
+        <span className="tool-card-summary">{visibleText(summary)}</span>
         <span className="tool-card-state">
           {isAsking ? 'Needs approval' : words}
           {' · '}

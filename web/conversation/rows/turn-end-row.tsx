@@ -4,8 +4,9 @@ import type { Row } from '../../client/contract.ts';
 import { Button } from '../../parts/button.tsx';
 import { Icon, type IconName } from '../../parts/icon.tsx';
 import { durationWords } from '../../parts/time-words.ts';
+import { usageText } from '../../parts/usage-words.ts';
 import { useConversation } from '../conversation-context.ts';
-import { causeWords, outcomeWords, usageText } from '../words.ts';
+import { causeWords, outcomeWords } from '../words.ts';
 import { AttemptTabs } from './attempts.tsx';
 
 const ICONS: Readonly<Record<string, IconName>> = {

@@ -10,7 +10,7 @@ const FOLD_CHARS = 2_000;
 
 /** What somebody said. */
 export function UserRow({ rowKey, message }: { rowKey: string; message: MessageViewValue }) {
-  const { handle, followEnd } = useConversation();
+  const { handle, followEnd, focusComposer } = useConversation();
   const [draft, setDraft] = useEditorText(`edit ${rowKey}`);
   const { content, messageId } = message;
   if (draft !== null)
@@ -21,11 +21,15 @@ export function UserRow({ rowKey, message }: { rowKey: string; message: MessageV
           saveLabel="Send"
           text={draft}
           onChange={setDraft}
-          onCancel={() => setDraft(null)}
+          onCancel={() => {
+            setDraft(null);
+            focusComposer();
+          }}
           onSave={() => {
             handle.send({ content: draft, replaces: messageId });
             setDraft(null);
             followEnd();
+            focusComposer();
           }}
         />
         <p className="user-row-hint">
