@@ -47,9 +47,12 @@ function tableError(code: ErrorCode): PublicError {
   return { code, status: ERRORS[code].status, message: ERRORS[code].message, detail: {} };
 }
 
+const ACCEPTED_TITLE = 'It is accepted, and has not been carried out yet.';
+
 /** The body of a problem. Members of the error's own detail stand beside RFC 9457's. */
 export function problemOf({ code, status, message, detail }: PublicError): Record<string, unknown> {
-  const title = ERRORS[code].message;
+  // The code's own words may say that nothing was accepted.
+  const title = detail['accepted'] === true ? ACCEPTED_TITLE : ERRORS[code].message;
   return {
     ...detail,
     type: `urn:holdfast:problem:${code}`,

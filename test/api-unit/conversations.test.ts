@@ -128,6 +128,7 @@ describe('create', () => {
     expect(answer.status).toBe(503);
     expect(answer.headers['retry-after']).toBe('1');
     expect(answer.body).toMatchObject({ code: 'temporal_unavailable', accepted: true });
+    expect(answer.body['title']).not.toContain('nothing was accepted');
     expect(answer.body['detail']).toMatch(/is accepted.*Repeat/);
   });
 
