@@ -108,7 +108,6 @@ const law: Readonly<Record<string, Allowed>> = {
     ...seen,
     values: ['web/app', 'web/conversation', 'web/panels', ...seen.values],
   },
-  'web/opening.ts': { values: ['web/app/place.ts', 'web/client'], types: ['contracts'] },
   'web/main.tsx': {
     values: ['web'],
     types: ['contracts'],

@@ -3,7 +3,8 @@
  *
  * Invariants:
  *  1 The text that is shown is the text that was given, coloured or not: a coloured tree is kept under the whole of its text.
- *  2 Nothing is loaded before the first fence that is wanted; a fence that is no longer wanted costs nothing more.
+ *  2 Nothing is loaded before the first fence that is wanted; a fence that is no longer wanted costs nothing more, and one that only
+ *    flies past nothing at all.
  *  3 Of a tree only text and class names are taken.
  */
 import type { ElementContent, RootContent } from 'hast';
@@ -13,6 +14,8 @@ import { createIdleQueue } from './idle-queue.ts';
 
 /** What is behind this stays plain: a highlighter takes some 0.3 s for a megabyte. */
 export const HIGHLIGHT_CHARS = 200 * 1024;
+/** So long a fence is in sight before it is coloured: of an answer that comes fast most are out of it sooner. */
+const SETTLED_MS = 250;
 /** Coloured trees that are kept for fences which come into sight again. */
 const KEPT_TREES = 48;
 
@@ -51,19 +54,24 @@ export function useHighlighted(
     let cancel = (): void => {
       isDropped = true;
     };
-    loadHighlighter().then(
-      (highlight) => {
-        if (isDropped) return;
-        cancel = jobs.add(() => {
-          const tree = highlight(text.slice(0, HIGHLIGHT_CHARS), name);
-          if (tree === null) return;
-          keep(key, tree);
-          setDone(key);
-        });
-      },
-      () => undefined,
-    );
-    return () => cancel();
+    const timer = setTimeout(() => {
+      loadHighlighter().then(
+        (highlight) => {
+          if (isDropped) return;
+          cancel = jobs.add(() => {
+            const tree = highlight(text.slice(0, HIGHLIGHT_CHARS), name);
+            if (tree === null) return;
+            keep(key, tree);
+            setDone(key);
+          });
+        },
+        () => undefined,
+      );
+    }, SETTLED_MS);
+    return () => {
+      clearTimeout(timer);
+      cancel();
+    };
   }, [isWanted, key, name, text]);
   if (!isWanted) return null;
   // `done` is another text's while this one is new; `kept` knows both
