@@ -15,7 +15,7 @@ export type Request = {
   body?: unknown;
   query?: Readonly<Record<string, string | number | undefined>>;
   signal?: AbortSignal;
-  /** How often it is repeated when no answer came: only of what is done once however often it is asked. */
+  /** How often it is repeated when no answer came, or that it is durable and not done yet: only of what is done once however often it is asked. */
   repeats?: number;
 };
 
@@ -66,17 +66,21 @@ export class Http {
       if (answer.status >= 200 && answer.status < 300 && answer.body !== undefined)
         return { is: 'answer', status: answer.status, body: answer.body };
       if (answer.status === 401) this.#onUnauthorised(token);
+      if (repeats > 0 && isAccepted(answer.body))
+        return await this.#again(request, answer.retryAfterMs ?? REPEAT_AFTER_MS);
       const problem = problemOf(answer.status, answer.body);
       return { is: 'problem', problem, body: answer.body, retryAfterMs: answer.retryAfterMs };
     } catch {
-      if (repeats > 0 && signal?.aborted !== true) {
-        await new Promise<void>((resolve) => {
-          this.#parts.after(REPEAT_AFTER_MS, resolve);
-        });
-        return this.ask({ ...request, repeats: repeats - 1 });
-      }
+      if (repeats > 0 && signal?.aborted !== true) return this.#again(request, REPEAT_AFTER_MS);
       return { is: 'problem', problem: unreachable, body: undefined, retryAfterMs: null };
     }
+  }
+
+  async #again(request: Request, afterMs: number): Promise<Reply> {
+    await new Promise<void>((resolve) => {
+      this.#parts.after(afterMs, resolve);
+    });
+    return this.ask({ ...request, repeats: (request.repeats ?? 0) - 1 });
   }
 
   /** A question or command, and its answer in the shape that its route promises. */

@@ -694,7 +694,6 @@ describe('what is typed wrongly', () => {
   test.each([
     [[], /start +run Holdfast/],
     [['sned'], /no command "sned"/],
-    [['why', 'x'], /no command "why"/],
     [['send'], /What is to be sent/],
     [['send', ''], /empty/],
     [['send', 'a', 'b'], /quotes/],

@@ -538,6 +538,27 @@ describe('client: commands', () => {
     expect(await lost).toMatchObject({ ok: false, problem: { code: 'unreachable', status: 0 } });
   });
 
+  it('what is accepted and not done yet is asked for again, with the same id', async () => {
+    const { client, gateway, clock } = await live();
+    const notYet = { code: 'temporal_unavailable', accepted: true };
+    let asked = 0;
+    gateway.answers = ({ method, body }) => {
+      if (method !== 'POST') return undefined;
+      asked += 1;
+      return asked < 3 ? answer(503, notYet) : answer(200, body);
+    };
+    const outcome = client.createTable({ title: 'T' });
+    await clock.advance(5_000);
+    expect(await outcome).toMatchObject({ ok: true, value: { title: 'T' } });
+    const ids = gateway.asked.filter(({ method }) => method === 'POST').map(({ body }) => body);
+    expect(new Set(ids.map((body) => JSON.stringify(body))).size).toBe(1);
+    // Not for ever: whoever asked is told.
+    gateway.answers = ({ method }) => (method === 'POST' ? answer(503, notYet) : undefined);
+    const never = client.createTable({ title: 'T' });
+    await clock.advance(60_000);
+    expect(await never).toMatchObject({ ok: false, problem: { code: 'temporal_unavailable' } });
+  });
+
   it('a cancel names the turn that is shown; one that has ended by itself is no failure', async () => {
     const { client, gateway, page } = await live();
     const [started] = stored([
