@@ -208,10 +208,7 @@ export class Custody {
     for (const turn of this.#turns.values()) {
       const stream = conversationStream(turn.ref.conversationId);
       busy.add(stream);
-      if (turn.ladder === null && (heads.get(stream) ?? 0) > turn.ownSeq)
-        this.#beginRecordedCancel(turn).catch((error: unknown) =>
-          this.#failed(turn.session, error),
-        );
+      if ((heads.get(stream) ?? 0) > turn.ownSeq) this.#lookForCancel(turn);
     }
     if (!this.#adopted) return;
     for (const stream of heads.keys()) {
@@ -225,6 +222,12 @@ export class Custody {
   async #beginRecordedTurn(conversationId: string): Promise<void> {
     const turn = await this.#store.unclaimedAttempt(conversationId, this.host);
     if (turn !== null && !this.#closed.signal.aborted) await this.run(turn);
+  }
+
+  /** Somebody else has written into its log. */
+  #lookForCancel(turn: LiveTurn): void {
+    if (turn.ladder !== null) return;
+    this.#beginRecordedCancel(turn).catch((error: unknown) => this.#failed(turn.session, error));
   }
 
   async #beginRecordedCancel(turn: LiveTurn): Promise<void> {
@@ -952,7 +955,10 @@ export class Custody {
     );
     turn.writes = write.catch(() => undefined);
     const result = await write;
-    if ('lastSeq' in result) turn.ownSeq = Math.max(turn.ownSeq, result.lastSeq);
+    if (!('lastSeq' in result)) return;
+    // A busy turn is ahead of whoever tells it of the log: what came before this append may be told of no more.
+    if (result.lastSeq - append.events.length > turn.ownSeq) this.#lookForCancel(turn);
+    turn.ownSeq = Math.max(turn.ownSeq, result.lastSeq);
   }
 
   /**

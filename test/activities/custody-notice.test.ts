@@ -106,3 +106,12 @@ test('C1 a cancel that the workflow has recorded is begun when the log shows it'
   // The activity, which comes later.
   await eventually(async () => (await custody.cancel({ ...ref, by: 'ann' })) === 'ended');
 });
+
+test('C1 so is one that a turn which writes without a pause has overtaken, of which nobody tells any more', async () => {
+  const custody = newCustody();
+  const ref = await accept('#script\nwords 100000 every 5');
+  const end = custody.run(ref);
+  await eventually(() => has(ref, 'chat.delta'));
+  await recordCancel(ref);
+  expect(await end).toEqual({ outcome: 'cancelled', cause: 'ann' });
+});
