@@ -8,8 +8,10 @@ const slow = [
   'test/torture/{short-run,regressions}.test.ts',
 ];
 const replay = 'test/replay/**/*.test.ts';
-/** The tests of the page, in a real browser against the real engine. */
+/** The tests of the page, in a real browser against the real engine. `npm test` takes the first of these, `npm run test:page` all. */
 const browser = 'test/browser/**/*.test.ts';
+const firstOfBrowser =
+  'test/browser/{first-message,mid-turn,cancel,approval,hostile,token}.test.ts';
 
 /** Files that have an engine each, at once: most of what they do is wait. */
 const engines = Math.max(2, availableParallelism() - 1);
@@ -60,7 +62,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'browser',
-          include: [browser],
+          include: [process.env['HOLDFAST_TEST_WHOLE_PAGE'] === '1' ? browser : firstOfBrowser],
           testTimeout: 90_000,
           hookTimeout: 90_000,
           // an engine and a browser each
