@@ -49,6 +49,13 @@ export type Call = {
   headers?: Record<string, string | null>;
 };
 
+/** Each waits for the gateway's own five seconds. */
+const ACCEPTED_TRIES = 6;
+
+function isAccepted(body: unknown): boolean {
+  return typeof body === 'object' && body !== null && 'accepted' in body && body.accepted === true;
+}
+
 export class Holdfast {
   readonly home: string;
   /** The only workspace root. */
@@ -226,10 +233,13 @@ export class Holdfast {
 
   /** The body of a call that must be answered with 200. */
   async ask<T>(call: Call): Promise<T> {
-    const { status, body } = await this.call(call);
-    if (status !== 200)
-      throw new Error(`${call.path} answered ${status}: ${JSON.stringify(body).slice(0, 1_000)}`);
-    return body as T;
+    for (let tries = 1; ; tries += 1) {
+      const { status, body } = await this.call(call);
+      if (status === 200) return body as T;
+      // An engine that has just come up has not got to it yet: the request is to be repeated.
+      if (status !== 503 || !isAccepted(body) || tries === ACCEPTED_TRIES)
+        throw new Error(`${call.path} answered ${status}: ${JSON.stringify(body).slice(0, 1_000)}`);
+    }
   }
 
   /** The end of what each of its processes has logged, for whoever looks at a failed test. */
