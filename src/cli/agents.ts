@@ -4,14 +4,14 @@ import { parseArgs } from 'node:util';
 import type { MailRowValue, TeamViewValue } from '../contracts/agents.ts';
 import type { AgentViewValue, MailStateName } from '../contracts/events.ts';
 import { agentLine, agentTree, type OpenMail } from './agent-tree.ts';
-import { type Answer, isRecord } from './api-client.ts';
+import { isRecord } from './api-client.ts';
 import {
-  CommandError,
   type CommandContext,
+  CommandError,
   connect,
   EXIT,
-  runningState,
-  UsageError,
+  oneConversation,
+  read,
 } from './command.ts';
 import { followEvents } from './follow.ts';
 import { harmless } from './terminal-text.ts';
@@ -36,9 +36,7 @@ export async function agents(context: CommandContext): Promise<number> {
       follow: { type: 'boolean', default: false },
     },
   });
-  const [conversationId, ...others] = positionals;
-  if (conversationId === undefined || others.length > 0)
-    throw new UsageError('Name one conversation.');
+  const conversationId = oneConversation(positionals);
   const { json, follow } = values;
   const path = `/v1/conversations/${encodeURIComponent(conversationId)}/agents`;
   const team = await readTeam(context, path);
@@ -67,7 +65,7 @@ export async function agents(context: CommandContext): Promise<number> {
 }
 
 async function readTeam(context: CommandContext, path: string): Promise<TeamViewValue> {
-  const { body } = await get(context, path);
+  const { body } = await read(context.config, path);
   if (!isTeam(body)) throw new CommandError('The gateway did not answer with a team.');
   return body;
 }
@@ -89,7 +87,7 @@ async function openMail(
   const rows = async (state: MailStateName, limit: number): Promise<MailRowValue[]> => {
     if (mail[state] === 0) return [];
     const path = `/v1/conversations/${encodeURIComponent(conversationId)}/mailbox`;
-    const { body } = await get(context, `${path}?state=${state}&limit=${limit}`);
+    const { body } = await read(context.config, `${path}?state=${state}&limit=${limit}`);
     const items = isRecord(body) ? body['items'] : null;
     if (!Array.isArray(items) || !items.every(isMail))
       throw new CommandError('The gateway did not answer with a mailbox.');
@@ -104,13 +102,6 @@ async function openMail(
     .slice(0, LOST_SHOWN);
   const isEmpty = accepted === null && delivered === null && lost.length === 0;
   return isEmpty ? null : { accepted, delivered, lost };
-}
-
-function get(context: CommandContext, path: string): Promise<Answer> {
-  const client = connect(context.config);
-  const call = { method: 'GET', path } as const;
-  // Where nothing runs there is nobody to wait for.
-  return runningState(context.config) === null ? client.call(call) : client.callPatiently(call);
 }
 
 /** As far as the tree needs it. */

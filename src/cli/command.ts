@@ -3,7 +3,7 @@ import type { Config, Environment } from '../config.ts';
 import { apiAddress } from '../supervisor/address.ts';
 import { readToken } from '../supervisor/home.ts';
 import { readLiveState, type SupervisorState } from '../supervisor/state.ts';
-import { ApiClient } from './api-client.ts';
+import { type Answer, ApiClient } from './api-client.ts';
 
 /** Exit codes of every command. */
 export const EXIT = {
@@ -68,4 +68,19 @@ export function connect(config: Config): ApiClient {
     );
   const address = runningState(config)?.api ?? apiAddress(config.api);
   return new ApiClient({ address, token });
+}
+
+/** What the gateway answers to a question: while Holdfast runs, as soon as it can; where nothing runs there is nobody to wait for. */
+export function read(config: Config, path: string): Promise<Answer> {
+  const client = connect(config);
+  const call = { method: 'GET', path } as const;
+  return runningState(config) === null ? client.call(call) : client.callPatiently(call);
+}
+
+/** The one conversation that a command names. Throws: {@link UsageError}. */
+export function oneConversation(positionals: readonly string[]): string {
+  const [conversationId, ...others] = positionals;
+  if (conversationId === undefined || others.length > 0)
+    throw new UsageError('Name one conversation.');
+  return conversationId;
 }

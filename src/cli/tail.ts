@@ -4,7 +4,14 @@ import { parseArgs } from 'node:util';
 import type { Event } from '../contracts/events.ts';
 import type { ConversationViewValue, MessageViewValue } from '../contracts/view.ts';
 import { isRecord } from './api-client.ts';
-import { CommandError, type CommandContext, connect, EXIT, UsageError } from './command.ts';
+import {
+  type CommandContext,
+  CommandError,
+  connect,
+  EXIT,
+  oneConversation,
+  UsageError,
+} from './command.ts';
 import { createEventPrinter, describeEnd } from './event-printer.ts';
 import { followEvents } from './follow.ts';
 import { harmless } from './terminal-text.ts';
@@ -30,9 +37,7 @@ export async function tail(context: CommandContext): Promise<number> {
       'no-follow': { type: 'boolean', default: false },
     },
   });
-  const [conversationId, ...others] = positionals;
-  if (conversationId === undefined || others.length > 0)
-    throw new UsageError('Name one conversation.');
+  const conversationId = oneConversation(positionals);
   const from = values.from === undefined ? null : Number(values.from);
   if (from !== null && !(Number.isSafeInteger(from) && from >= 0))
     throw new UsageError(`--from takes the number of an event, not "${values.from}".`);

@@ -4,15 +4,8 @@ import { parseArgs } from 'node:util';
 import type { TriggerOutcomeName } from '../contracts/events.ts';
 import { LIST_LIMIT } from '../contracts/limits.ts';
 import type { LedgerCountsValue, LedgerRowValue, TriggerViewValue } from '../contracts/triggers.ts';
-import { type Answer, isRecord } from './api-client.ts';
-import {
-  CommandError,
-  type CommandContext,
-  connect,
-  EXIT,
-  runningState,
-  UsageError,
-} from './command.ts';
+import { isRecord } from './api-client.ts';
+import { type CommandContext, CommandError, EXIT, read, UsageError } from './command.ts';
 import { harmless } from './terminal-text.ts';
 import { countsLine, ledgerTable, triggerTable } from './trigger-tables.ts';
 
@@ -121,13 +114,6 @@ async function pages<T>({
   limit: number;
   isItem: (item: unknown) => item is T;
 }): Promise<{ items: T[]; first: unknown; more: boolean }> {
-  const client = connect(context.config);
-  // Where nothing runs there is nobody to wait for.
-  const isRunning = runningState(context.config) !== null;
-  const get = (address: string): Promise<Answer> =>
-    isRunning
-      ? client.callPatiently({ method: 'GET', path: address })
-      : client.call({ method: 'GET', path: address });
   const items: T[] = [];
   let first: unknown = null;
   for (let cursor: string | null = null; ;) {
@@ -136,7 +122,7 @@ async function pages<T>({
       limit: String(Math.min(LIST_LIMIT, limit - items.length)),
       ...(cursor === null ? {} : { cursor }),
     });
-    const { body } = await get(`${path}?${asked.toString()}`);
+    const { body } = await read(context.config, `${path}?${asked.toString()}`);
     const page = isRecord(body) ? body : {};
     const { items: found, nextCursor } = page;
     if (!Array.isArray(found) || !found.every(isItem))

@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { parseArgs } from 'node:util';
 
 import { isRecord } from './api-client.ts';
-import { type CommandContext, connect, EXIT, UsageError } from './command.ts';
+import { type CommandContext, connect, EXIT, oneConversation, UsageError } from './command.ts';
 
 export const cancelUsage = `holdfast cancel [--cascade] ID
   Cancels the running turn of a conversation and waits for its end. What it said is kept.
@@ -29,9 +29,7 @@ export async function cancel(context: CommandContext): Promise<number> {
     allowPositionals: true,
     options: { cascade: { type: 'boolean', default: false } },
   });
-  const [conversationId, ...others] = positionals;
-  if (conversationId === undefined || others.length > 0)
-    throw new UsageError('Name one conversation.');
+  const conversationId = oneConversation(positionals);
   const { body } = await connect(context.config).callPatiently({
     method: 'POST',
     path: `/v1/conversations/${encodeURIComponent(conversationId)}/cancel?wait=end`,
@@ -72,9 +70,7 @@ export async function retry(context: CommandContext): Promise<number> {
 
 export async function release(context: CommandContext): Promise<number> {
   const { positionals } = parseArgs({ args: context.args, allowPositionals: true, options: {} });
-  const [conversationId, ...others] = positionals;
-  if (conversationId === undefined || others.length > 0)
-    throw new UsageError('Name one conversation.');
+  const conversationId = oneConversation(positionals);
   const { status, body } = await connect(context.config).callPatiently({
     method: 'PATCH',
     path: `/v1/conversations/${encodeURIComponent(conversationId)}/queue`,

@@ -3,14 +3,7 @@ import { parseArgs } from 'node:util';
 
 import type { WhyValue } from '../contracts/http.ts';
 import { isRecord } from './api-client.ts';
-import {
-  CommandError,
-  type CommandContext,
-  connect,
-  EXIT,
-  runningState,
-  UsageError,
-} from './command.ts';
+import { type CommandContext, CommandError, EXIT, oneConversation, read } from './command.ts';
 import { harmless } from './terminal-text.ts';
 
 export const whyUsage = `holdfast why [--json] ID
@@ -25,15 +18,9 @@ export async function why(context: CommandContext): Promise<number> {
     allowPositionals: true,
     options: { json: { type: 'boolean', default: false } },
   });
-  const [conversationId, ...others] = positionals;
-  if (conversationId === undefined || others.length > 0)
-    throw new UsageError('Name one conversation.');
-  const client = connect(context.config);
+  const conversationId = oneConversation(positionals);
   const path = `/v1/conversations/${encodeURIComponent(conversationId)}/why`;
-  const call = { method: 'GET', path } as const;
-  // Where nothing runs there is nobody to wait for.
-  const isRunning = runningState(context.config) !== null;
-  const { body } = await (isRunning ? client.callPatiently(call) : client.call(call));
+  const { body } = await read(context.config, path);
   if (!isWhy(body)) throw new CommandError('The gateway did not answer with a reason.');
   const { out } = context;
   const text = values.json ? `${JSON.stringify(body, null, 2)}\n` : inWords(body);
