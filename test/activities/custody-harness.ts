@@ -12,11 +12,16 @@ import type { SteerRequest } from '../../src/activities/steering.ts';
 import type { Event, NewEvent } from '../../src/contracts/events.ts';
 import { conversationStream } from '../../src/contracts/ids.ts';
 import type { Provider } from '../../src/contracts/provider-events.ts';
-import { markedProcesses, signalProcess } from '../../src/providers/process/process-table.ts';
+import {
+  isSameProcess,
+  markedProcesses,
+  signalProcess,
+} from '../../src/providers/process/process-table.ts';
 import { createProviders } from '../../src/providers/registry.ts';
 import { scriptedProvider } from '../../src/providers/scripted/provider.ts';
 import { openStore } from '../../src/store/open.ts';
 import type { Store } from '../../src/store/port.ts';
+import { eventually } from '../support/eventually.ts';
 
 export let home: string;
 export let store: Store;
@@ -255,8 +260,16 @@ export function words(count: number): string {
   return Array.from({ length: count }, (_, n) => `w${n} `).join('');
 }
 
+const processesUnder = ({ turnId }: AttemptRef): ReturnType<typeof markedProcesses> =>
+  markedProcesses().filter(({ mark }) => mark === `${turnId}.1`);
+
 export function under(ref: AttemptRef): number[] {
-  return markedProcesses()
-    .filter(({ mark }) => mark === `${ref.turnId}.1`)
-    .map(({ pid }) => pid);
+  return processesUnder(ref).map(({ pid }) => pid);
+}
+
+/** As a power cut does: its process and the wrapper at once. One that is killed shows no mark a moment before it is gone. */
+export async function killAtOnce(ref: AttemptRef): Promise<void> {
+  const found = processesUnder(ref);
+  for (const each of found) signalProcess(each, 'SIGKILL');
+  await eventually(() => !found.some(isSameProcess));
 }

@@ -16,6 +16,7 @@ import {
   accept,
   has,
   home,
+  killAtOnce,
   log,
   newCustody,
   recordAllowed,
@@ -438,8 +439,7 @@ describe('adoption', () => {
     const first = newCustody();
     await first.run(ref);
     first.close();
-    for (const pid of under(ref)) process.kill(pid, 'SIGKILL');
-    await eventually(() => under(ref).length === 0);
+    await killAtOnce(ref);
     const leftOver = spawn('sleep', ['600'], {
       env: { HOLDFAST_TURN: `${ref.turnId}.1` },
       detached: true,
@@ -478,8 +478,7 @@ describe('adoption', () => {
     const { approvalId } = asked.payload;
     await recordAllowed(ref, approvalId);
     // All at once, as in a power cut: the wrapper writes no exit code.
-    for (const pid of under(ref)) process.kill(pid, 'SIGKILL');
-    await eventually(() => under(ref).length === 0);
+    await killAtOnce(ref);
     rmSync(join(home, 'spools', `${ref.turnId}.1`, 'exit'), { force: true });
     const second = newCustody();
     await second.adopt();

@@ -20,6 +20,7 @@ import {
   accept,
   has,
   home,
+  killAtOnce,
   log,
   newCustody,
   recordCancel,
@@ -100,12 +101,6 @@ async function begunAndLost(refs: AttemptRef[], changed: Partial<CustodySettings
   custody.close();
 }
 
-/** As a power cut does: the process and its wrapper are gone. */
-async function kill(ref: AttemptRef): Promise<void> {
-  for (const pid of under(ref)) process.kill(pid, 'SIGKILL');
-  await eventually(() => under(ref).length === 0);
-}
-
 /** A host that starts; what it finds dead is ended when it answers. */
 async function boot(
   name: string | null,
@@ -183,10 +178,10 @@ describe('what a boot finds dead', () => {
     const dead = await accept(HANG);
     const alive = await child('a', root);
     await begunAndLost([dead, alive]);
-    await kill(dead);
+    await killAtOnce(dead);
     const custody = await boot('boot1');
     expect(await interruptedOf(dead)).toEqual([`${idOf(dead)} provider_died boot1`]);
-    await kill(alive);
+    await killAtOnce(alive);
     await eventually(async () => {
       custody.tick();
       return (await interruptedOf(alive)).length > 0;
@@ -210,7 +205,7 @@ describe('what a boot finds dead', () => {
     await begunAndLost([ref]);
     const out = join(home, 'spools', idOf(ref), 'out.jsonl');
     await eventually(() => readFileSync(out, 'utf8').includes('"end"'));
-    await kill(ref);
+    await killAtOnce(ref);
     const custody = await boot('boot1');
     expect(await custody.run(ref)).toEqual({ outcome: 'completed', cause: null });
     expect(await interruptedOf(ref)).toEqual([]);
@@ -219,7 +214,7 @@ describe('what a boot finds dead', () => {
   test('one that somebody has cancelled is cancelled', async () => {
     const ref = await accept(HANG);
     await begunAndLost([ref]);
-    await kill(ref);
+    await killAtOnce(ref);
     await recordCancel(ref);
     const custody = await boot('boot1');
     expect(await custody.run(ref)).toEqual({ outcome: 'cancelled', cause: 'ann' });
@@ -227,7 +222,7 @@ describe('what a boot finds dead', () => {
 
   test.each<[string, (ref: AttemptRef) => Promise<void> | void]>([
     ['spool_lost', (ref) => rmSync(join(home, 'spools', idOf(ref)), { recursive: true })],
-    ['host_rebooted', (ref) => kill(ref).then(() => rebooted(ref))],
+    ['host_rebooted', (ref) => killAtOnce(ref).then(() => rebooted(ref))],
     [
       'prompt_unconfirmed',
       async (ref) => {
@@ -245,7 +240,7 @@ describe('what a boot finds dead', () => {
         const call = { type: 'stop', attemptKey: idOf(ref), cause: 'stalled', message: '' };
         const stop = JSON.stringify({ outOffset: 1_000_000, call, frames: [] });
         writeFileSync(calls, `${readFileSync(calls, 'utf8')}${stop}\n`);
-        return kill(ref);
+        return killAtOnce(ref);
       },
     ],
     [
@@ -264,7 +259,7 @@ describe('what a boot finds dead', () => {
         ].map((call) => `${JSON.stringify({ outOffset, call, frames: [] })}\n`);
         const recorded = readFileSync(join(folder, 'in.jsonl'), 'utf8');
         writeFileSync(join(folder, 'in.jsonl'), `${recorded}${calls.join('')}`);
-        return kill(ref);
+        return killAtOnce(ref);
       },
     ],
   ])('M2 %s: its end names the boot', async (cause, spoil) => {
@@ -289,8 +284,8 @@ describe('what a boot finds dead', () => {
     const ref = await accept(HANG);
     const task = await child('a', root);
     await begunAndLost([ref, task]);
-    await kill(ref);
-    await kill(task);
+    await killAtOnce(ref);
+    await killAtOnce(task);
     await boot(null);
     await eventually(async () => (await interruptedOf(task)).length > 0);
     await eventually(async () => (await interruptedOf(ref)).length > 0);
@@ -322,7 +317,7 @@ describe('the root of a team', () => {
     const other = await child('c', root, '#script\nwords 100000 every 5');
     const all = [own, task, grandchild];
     await begunAndLost([...all, other]);
-    for (const ref of all) await kill(ref);
+    for (const ref of all) await killAtOnce(ref);
     await boot('boot1');
     // Until it is told, an end of this boot starts nothing.
     expect(await takeable(ROOT)).toEqual([]);
@@ -365,7 +360,7 @@ describe('the root of a team', () => {
     await accept('#script\nwords 100000 every 5');
     const task = await child('a', root);
     await begunAndLost([task]);
-    await kill(task);
+    await killAtOnce(task);
     await boot('boot1');
     expect(await takeable(ROOT)).toEqual([]);
     await recover();
@@ -388,8 +383,8 @@ describe('the root of a team', () => {
     });
     const later = await accept(HANG, { conversationId: task.conversationId });
     await begunAndLost([own, later]);
-    await kill(own);
-    await kill(later);
+    await killAtOnce(own);
+    await killAtOnce(later);
     await boot('boot1');
     await recover();
     const [mail] = await recoveriesOf(ROOT);
@@ -402,7 +397,7 @@ describe('the root of a team', () => {
   test('a conversation without children is told nothing', async () => {
     const alone = await accept(HANG);
     await begunAndLost([alone]);
-    await kill(alone);
+    await killAtOnce(alone);
     await boot('boot1');
     expect(await interruptedOf(alone)).toEqual([`${idOf(alone)} provider_died boot1`]);
     expect(await recover()).toEqual([]);
@@ -413,7 +408,7 @@ describe('the root of a team', () => {
     await idleRoot();
     const task = await child('a', root);
     await begunAndLost([task]);
-    await kill(task);
+    await killAtOnce(task);
     await boot('boot1');
     await recover({ template: 'gone: {{interrupted}}' });
     expect(await recoveriesOf(ROOT)).toMatchObject([{ content: 'gone: - a: provider_died' }]);
@@ -425,8 +420,8 @@ describe('a host that dies', () => {
     const own = await accept(HANG);
     const task = await child('a', root);
     await begunAndLost([own, task]);
-    await kill(own);
-    await kill(task);
+    await killAtOnce(own);
+    await killAtOnce(task);
     for (const name of ['boot1', 'boot2', 'boot3']) (await boot(name)).close();
     await recover();
     // By the boot that has ended them: another start of the host adds nothing.
@@ -440,7 +435,7 @@ describe('a host that dies', () => {
     await idleRoot();
     const task = await child('a', root);
     await begunAndLost([task]);
-    await kill(task);
+    await killAtOnce(task);
     (await boot('boot1')).close();
     await boot(null);
     await recover();
@@ -455,7 +450,7 @@ describe('a host that dies', () => {
     const second = await child('b', root);
     const refs = [own, first, second];
     await begunAndLost(refs);
-    for (const ref of refs) await kill(ref);
+    for (const ref of refs) await killAtOnce(ref);
     const busy = withMethods({
       append: (request) =>
         request.stream === conversationStream(second.conversationId)
@@ -489,7 +484,7 @@ describe('a host that dies', () => {
     await idleRoot();
     const task = await child('a', root);
     await begunAndLost([task]);
-    await kill(task);
+    await killAtOnce(task);
     await boot('boot1');
     const { recovery } = newRecovery({ look: () => Promise.reject(new Error('no Temporal')) });
     const run = recovery.run();
@@ -509,7 +504,7 @@ describe('a host that dies', () => {
     await idleRoot();
     const task = await child('a', root);
     await begunAndLost([task]);
-    await kill(task);
+    await killAtOnce(task);
     (await boot('boot1')).close();
     await recover();
     await store.append({
@@ -518,7 +513,7 @@ describe('a host that dies', () => {
     });
     const again = await accept(HANG, { conversationId: task.conversationId });
     await begunAndLost([again]);
-    await kill(again);
+    await killAtOnce(again);
     await boot('boot2');
     await recover();
     expect((await recoveriesOf(ROOT)).map(({ boot: name }) => name)).toEqual(['boot1', 'boot2']);
@@ -530,8 +525,8 @@ describe('a host that dies', () => {
     await begunAndLost([own]);
     mkdirSync(join(home, 'spools2'));
     await begunAndLost([task], { host: 'h2', spoolRoot: join(home, 'spools2') });
-    await kill(own);
-    await kill(task);
+    await killAtOnce(own);
+    await killAtOnce(task);
     await Promise.all([
       boot('boot1'),
       boot('boot2', { host: 'h2', spoolRoot: join(home, 'spools2') }),
@@ -559,7 +554,7 @@ describe('telling', () => {
     await idleRoot();
     const task = await child('a', root);
     await begunAndLost([task]);
-    await kill(task);
+    await killAtOnce(task);
     await boot('boot1');
     return task;
   }
