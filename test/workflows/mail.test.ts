@@ -53,6 +53,8 @@ let queue = taskQueue;
 /** Conversations whose provider obeys no stop. */
 const stubborn = new Set<string>();
 const ran: AttemptRef[] = [];
+/** What happens before a decision of this key is recorded. */
+const before = new Map<string, () => Promise<void>>();
 /** A team for each test. */
 let root: string;
 
@@ -85,6 +87,7 @@ beforeAll(async () => {
     workers.push(worker);
     running.push(worker.run());
   };
+  const records = createRecordActivities(parts);
   startWorker = async (ofQueue) =>
     started(
       await Worker.create({
@@ -92,7 +95,11 @@ beforeAll(async () => {
         taskQueue: ofQueue,
         workflowBundle: { codePath: workflowBundlePath() },
         activities: {
-          ...createRecordActivities(parts),
+          ...records,
+          recordDecision: async (request: Parameters<typeof records.recordDecision>[0]) => {
+            await before.get(request.key)?.();
+            return records.recordDecision(request);
+          },
           ...createTableActivities(parts),
           ...createMailActivities(parts),
         },
@@ -356,6 +363,35 @@ test('W2 more mail than the queue has room for is taken as it empties, in order'
   expect(rows.map(({ turnId }) => turnId)).toStrictEqual(
     ids.map((_, n) => (n < MAIL_QUEUE_LIMIT ? second.turnId : third.turnId)),
   );
+});
+
+test('M1 what is taken together is one turn, also when the running one ends in the midst of it', async () => {
+  const a = await child('a', { task: null });
+  await send(root, 'r1');
+  const first = await running(root);
+  const ids = Array.from({ length: MAIL_QUEUE_LIMIT + 5 }, (_, n) => `m${n}`);
+  for (const id of ids) await write(root, a, id);
+  await eventually(async () => (await mailbox(root)).length === ids.length);
+  const later = ids.slice(MAIL_QUEUE_LIMIT);
+  const rows = (await mailbox(root)).filter(({ messageId }) => later.includes(messageId));
+  const third = rows[2]?.requestId ?? '';
+  let ended = 0;
+  before.set(appendKey.request(third), async () => {
+    ended += 1;
+    await endTurn(await running(root, first.turnId));
+  });
+  await endTurn(first);
+  const second = await running(root, first.turnId);
+  const last = await running(root, second.turnId);
+  expect(ended).toBe(1);
+  await eventually(async () =>
+    (await mailbox(root)).every(({ state, turnId }) => state === 'applied' && turnId !== null),
+  );
+  expect((await mailbox(root)).map(({ turnId }) => turnId)).toStrictEqual(
+    ids.map((_, n) => (n < MAIL_QUEUE_LIMIT ? second.turnId : last.turnId)),
+  );
+  await endTurn(last);
+  await atRest(root);
 });
 
 test('M1 what was recorded and never told is found by the watch', async () => {
