@@ -33,7 +33,8 @@ export default defineConfig({
           name: 'fast',
           include: ['test/**/*.test.ts'],
           exclude: [...slow, replay, browser],
-          testTimeout: 30_000,
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
         },
       },
       {
@@ -41,7 +42,7 @@ export default defineConfig({
         test: {
           name: 'replay',
           include: [replay],
-          testTimeout: 60_000,
+          testTimeout: 120_000,
           globalSetup: ['test/support/bundle-setup.ts'],
         },
       },
@@ -50,8 +51,8 @@ export default defineConfig({
         test: {
           name: 'slow',
           include: slow,
-          testTimeout: 60_000,
-          hookTimeout: 60_000,
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
           maxWorkers: engines,
           globalSetup: ['test/support/bundle-setup.ts', 'test/support/temporal-setup.ts'],
           // after the others, which would take the processor from its servers
@@ -63,8 +64,8 @@ export default defineConfig({
         test: {
           name: 'browser',
           include: [process.env['HOLDFAST_TEST_WHOLE_PAGE'] === '1' ? browser : firstOfBrowser],
-          testTimeout: 90_000,
-          hookTimeout: 90_000,
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
           // an engine and a browser each
           maxWorkers: 2,
           globalSetup: ['test/support/bundle-setup.ts', 'test/support/page-setup.ts'],

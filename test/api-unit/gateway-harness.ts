@@ -247,10 +247,17 @@ export class Gateway {
     return socket;
   }
 
+  /** As a client does: what is accepted and not done in the time of one answer is asked for again. */
+  async #create(path: string, body: object): Promise<void> {
+    let answer = await this.post(path, body);
+    while (answer.status === 503 && answer.body['accepted'] === true)
+      answer = await this.post(path, body);
+    if (answer.status !== 200) throw new Error(`not created: ${answer.text}`);
+  }
+
   /** A conversation, made through the API. */
   async conversation(conversationId = 'c1'): Promise<string> {
-    const answer = await this.post('/v1/conversations', { conversationId });
-    if (answer.status !== 200) throw new Error(`not created: ${answer.text}`);
+    await this.#create('/v1/conversations', { conversationId });
     return conversationId;
   }
 
@@ -264,15 +271,13 @@ export class Gateway {
 
   /** A table, made through the API. */
   async table(tableId = 't1'): Promise<string> {
-    const answer = await this.post('/v1/tables', { tableId });
-    if (answer.status !== 200) throw new Error(`not created: ${answer.text}`);
+    await this.#create('/v1/tables', { tableId });
     return tableId;
   }
 
   /** New chat. */
   async chat(conversationId: string, tableId = 't1'): Promise<string> {
-    const answer = await this.post(`/v1/tables/${tableId}/conversations`, { conversationId });
-    if (answer.status !== 200) throw new Error(`not created: ${answer.text}`);
+    await this.#create(`/v1/tables/${tableId}/conversations`, { conversationId });
     return conversationId;
   }
 

@@ -1,7 +1,10 @@
-/** Waits for a fact, by looking again and again; throws when it has not come true within `withinMs`. Not a sleep. */
+/**
+ * Waits for a fact, by looking again and again; throws when it has not come true within `withinMs`. Not a sleep: the limit is
+ * for what will never be, long enough for a machine whose processor others take for half a minute.
+ */
 export async function eventually<T>(
   look: () => T | Promise<T>,
-  withinMs = 15_000,
+  withinMs = 45_000,
 ): Promise<NonNullable<Exclude<T, false>>> {
   const deadline = performance.now() + withinMs;
   let last: unknown;
