@@ -15,7 +15,7 @@ import { conversationWorkflowId } from '../../../src/contracts/ids.ts';
 import { temporalBinary } from '../../support/temporal.ts';
 import { expectWholeTeam, TeamUnderTest, type Victim, VICTIMS } from './agents.ts';
 import { script } from './conversations.ts';
-import { RECOVERED_WITHIN_MS } from './faults.ts';
+import { EVERY_STEP, RECOVERED_WITHIN_MS } from './faults.ts';
 import { sharedHoldfast } from './shared-holdfast.ts';
 
 const holdfast = sharedHoldfast();
@@ -155,7 +155,6 @@ const STEPS: Record<string, Step> = {
   },
 };
 
-const EVERY_STEP = process.env['HOLDFAST_TEST_EVERY_STEP'] === '1';
 const NAMES = Object.keys(STEPS);
 const CASES = NAMES.flatMap((step, row) =>
   VICTIMS.flatMap((victim, column) =>

@@ -5,12 +5,22 @@ import type { Event } from '../../../src/contracts/events.ts';
 import type { ConversationViewValue, TurnViewValue } from '../../../src/contracts/view.ts';
 import { emptyView, foldEvents } from '../../../src/domain/fold.ts';
 import { markedProcesses } from '../../../src/providers/process/process-table.ts';
+import type { Role } from '../../../src/supervisor/state.ts';
 import { textOf } from '../../support/chat-clients.ts';
 import { eventually } from '../../support/eventually.ts';
 import type { Holdfast } from '../../support/holdfast.ts';
 
 /** After faults have stopped, everything moves again within this (W1). */
 export const RECOVERED_WITHIN_MS = 60_000;
+
+/** Whether all of it is run, which takes long: `npm run test:every-step`. */
+export const EVERY_STEP = process.env['HOLDFAST_TEST_EVERY_STEP'] === '1';
+
+/** A scenario with a kill of each of these in its middle, and as it is; `npm test` takes the first kill, which has all the rest in it. */
+export function undisturbedAnd<T extends Role>(first: T, ...others: T[]): { victim: T | null }[] {
+  const all = EVERY_STEP ? [null, first, ...others] : [first];
+  return all.map((victim) => ({ victim }));
+}
 
 const ENDS = new Set(['chat.done', 'chat.error', 'chat.cancelled', 'chat.interrupted']);
 

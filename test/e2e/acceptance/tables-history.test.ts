@@ -10,7 +10,7 @@ import type { ConversationSummaryValue } from '../../../src/contracts/events.ts'
 import type { ConversationViewValue, MessageViewValue } from '../../../src/contracts/view.ts';
 import type { Role } from '../../../src/supervisor/state.ts';
 import { readLog, script } from './conversations.ts';
-import { endsOf, viewOf } from './faults.ts';
+import { endsOf, viewOf, undisturbedAnd } from './faults.ts';
 import { sharedHoldfast } from './shared-holdfast.ts';
 import { expectWholeTable, TableFollower, TableUnderTest } from './tables.ts';
 
@@ -64,10 +64,10 @@ async function insistThrough<T>(
 }
 
 describe('A fork', () => {
-  test.each<[Role | null]>([[null], ['worker'], ['gateway']])(
-    'L5 has the history up to its message under fresh ids, is not made active, and its provider is told that much; with a kill -9 of: %s',
+  test.each(undisturbedAnd('gateway', 'worker'))(
+    'L5 has the history up to its message under fresh ids, is not made active, and its provider is told that much; with a kill -9 of: $victim',
     { timeout: TIMEOUT_MS },
-    async (victim) => {
+    async ({ victim }) => {
       const { table, follower, conversationId, ids } = await saidBefore('alpha', 'beta');
       const fork = randomUUID();
       const body = { conversationId: fork, messageId: ids[1] };
@@ -118,10 +118,10 @@ describe('A fork', () => {
 });
 
 describe('A rollback', () => {
-  test.each<[Role | null]>([[null], ['worker'], ['temporal']])(
-    'L5 cuts what comes after its message; that stays readable, and the provider no longer knows it; with a kill -9 of: %s',
+  test.each(undisturbedAnd('worker', 'temporal'))(
+    'L5 cuts what comes after its message; that stays readable, and the provider no longer knows it; with a kill -9 of: $victim',
     { timeout: TIMEOUT_MS },
-    async (victim) => {
+    async ({ victim }) => {
       const { table, follower, conversationId, ids } = await saidBefore('alpha', 'beta', 'gamma');
       const before = await toldTo(table, conversationId);
       expect(before.history).toBe(NOTHING_TOLD);
@@ -181,10 +181,10 @@ describe('A rollback', () => {
 });
 
 describe('Edit and resend', () => {
-  test.each<[Role | null]>([[null], ['worker'], ['gateway']])(
-    'A1 L5 cuts the message and all after it, and the new one runs in its place, once; with a kill -9 of: %s',
+  test.each(undisturbedAnd('gateway', 'worker'))(
+    'A1 L5 cuts the message and all after it, and the new one runs in its place, once; with a kill -9 of: $victim',
     { timeout: TIMEOUT_MS },
-    async (victim) => {
+    async ({ victim }) => {
       const { table, follower, conversationId, ids } = await saidBefore('alpha', 'beta', 'gamma');
       const requestId = randomUUID();
       const content = script('say history', '# asked-delta');

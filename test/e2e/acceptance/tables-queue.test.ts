@@ -6,11 +6,10 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 
 import type { QueueAnswerValue } from '../../../src/contracts/http.ts';
-import type { Role } from '../../../src/supervisor/state.ts';
 import { ChatSocket, textOf } from '../../support/chat-clients.ts';
 import { eventually } from '../../support/eventually.ts';
 import { readLog, script, words } from './conversations.ts';
-import { allow, endsOf, expectWholeLog, viewOf } from './faults.ts';
+import { allow, endsOf, expectWholeLog, viewOf, undisturbedAnd } from './faults.ts';
 import { sharedHoldfast } from './shared-holdfast.ts';
 import { expectWholeTable, TableFollower, TableUnderTest, type Turn } from './tables.ts';
 
@@ -31,10 +30,10 @@ async function occupied(
 const requestIds = ({ items }: QueueAnswerValue): string[] => items.map((item) => item.requestId);
 
 describe('S2 A1 a queue is edited, moved and removed from', () => {
-  test.each<[Role | null]>([[null], ['worker'], ['temporal'], ['gateway']])(
-    'with a kill -9 of: %s, between the changes; then it runs in the order that was asked for',
+  test.each(undisturbedAnd('worker', 'temporal', 'gateway'))(
+    'with a kill -9 of: $victim, between the changes; then it runs in the order that was asked for',
     { timeout: TIMEOUT_MS },
-    async (victim) => {
+    async ({ victim }) => {
       const table = await TableUnderTest.create(holdfast);
       const follower = new TableFollower(table);
       const { turn, answer } = await occupied(table);
@@ -288,10 +287,10 @@ test(
 );
 
 describe('S2 a queue that New chat has left held', () => {
-  test.each<[Role | null]>([[null], ['temporal']])(
-    'stays, also with a kill -9 of: %s; a new message is not held back by it; what is promoted runs, and the rest when it is released',
+  test.each(undisturbedAnd('temporal'))(
+    'stays, also with a kill -9 of: $victim; a new message is not held back by it; what is promoted runs, and the rest when it is released',
     { timeout: TIMEOUT_MS },
-    async (victim) => {
+    async ({ victim }) => {
       const table = await TableUnderTest.create(holdfast);
       const follower = new TableFollower(table);
       const { turn } = await occupied(table);

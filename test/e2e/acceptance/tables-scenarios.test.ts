@@ -9,21 +9,17 @@ import { describe, expect, test } from 'vitest';
 import type { Event } from '../../../src/contracts/events.ts';
 import type { MessageViewValue } from '../../../src/contracts/view.ts';
 import { isSameProcess } from '../../../src/providers/process/process-table.ts';
-import type { Role } from '../../../src/supervisor/state.ts';
 import { textOf } from '../../support/chat-clients.ts';
 import { eventually } from '../../support/eventually.ts';
 import { SteadyClient } from '../../support/steady-client.ts';
 import { readLog, script, words } from './conversations.ts';
-import { allow, endsOf, expectWholeLog, processesOf, viewOf } from './faults.ts';
+import { allow, endsOf, expectWholeLog, processesOf, viewOf, undisturbedAnd } from './faults.ts';
 import { sharedHoldfast } from './shared-holdfast.ts';
 import { expectWholeTable, TableFollower, TableUnderTest } from './tables.ts';
 
 const holdfast = sharedHoldfast({ HOLDFAST_CANCEL_GRACE_MS: '700', HOLDFAST_TERM_GRACE_MS: '700' });
 /** Nine tests with a kill wait for processes to come back. */
 const TIMEOUT_MS = 180_000;
-
-/** The scenario as it is, and with a kill of that process in its middle. */
-const undisturbedAnd = (victim: Role): { victim: Role | null }[] => [{ victim: null }, { victim }];
 
 /** What the turn said so far, by its rows. */
 function textOfTurn(messages: readonly MessageViewValue[], turnId: string): string {
