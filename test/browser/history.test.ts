@@ -94,3 +94,26 @@ test('rename and archive', async () => {
   await gone(page.chat('Another name'));
   expect((await stage.view(chat)).archived).toBe(true);
 });
+
+test('the list says that a chat runs for as long as the chat itself does, and no longer', async () => {
+  const chat = await stage.newChat();
+  const page = await stage.open('desktop', chat);
+  await seen(page.navigation);
+  // each state in which both are drawn at the same time
+  await page.page.evaluate(`{
+    globalThis.states = [];
+    new MutationObserver(() => {
+      const runs = document.querySelector('section[aria-label="Turn"]') !== null;
+      const badge = document.querySelector('a[aria-current="page"] .chat-row-badges');
+      const listed = badge?.textContent.includes('running') === true;
+      globalThis.states.push(\`\${runs} \${listed}\`);
+    }).observe(document.body, { subtree: true, childList: true, characterData: true });
+  }`);
+  await page.send(script('words 5 every 20'));
+  await seen(page.ended('Completed'));
+  await seen(page.chat('#script'));
+  const states: string[] = await page.page.evaluate('globalThis.states');
+  const ended = states.slice(states.lastIndexOf('true true') + 1);
+  expect(states).toContain('true true');
+  expect(new Set(ended)).toEqual(new Set(['false false']));
+});

@@ -108,6 +108,12 @@ export class Double {
     return known;
   }
 
+  /** Ends whatever is still asked for: a worker that stops waits for its activities. */
+  letGo(): void {
+    for (const end of this.ends.values()) end.resolve({ outcome: 'interrupted', cause: null });
+    for (const offer of this.offers.values()) offer.resolve('refused');
+  }
+
   /** `told`: whether the conversation hears of it before the turn ends. */
   answerOffer(requestId: string, answer: SteerAnswer, { told } = { told: true }): void {
     if (answer === 'taken') this.taken.add(requestId);
@@ -449,7 +455,12 @@ export async function startHarness(parts: {
     },
     async stop() {
       for (const worker of workers) worker.shutdown();
-      await Promise.all(running);
+      const stopped = Promise.all(running);
+      // Again and again: one may just have been asked for.
+      const lettingGo = setInterval(() => {
+        for (const double of doubles.values()) double.letGo();
+      }, 50);
+      await stopped.finally(() => clearInterval(lettingGo));
       await connection.close();
       await clientConnection.close();
     },

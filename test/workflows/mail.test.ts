@@ -610,7 +610,7 @@ test('M1 what waits for the end of a turn is not forgotten when Temporal has los
 
 test(
   'W2 a run that has become long continues as new in mid-turn, and nothing is lost',
-  { timeout: 120_000 },
+  { timeout: 300_000 },
   async () => {
     const a = await child('a', { task: null });
     await send(root, 'r1');
@@ -623,7 +623,7 @@ test(
       // A breath between: it does so when it has nothing to do.
       await eventually(async () => (await mailCount(root)) === count);
       return (await handle.describe()).runId !== runId;
-    }, 90_000);
+    }, 120_000);
     await endTurn(first);
     await eventually(async () => {
       const [row] = (await store.runningAttempts(null)).filter(
@@ -632,6 +632,6 @@ test(
       if (row !== undefined) await endTurn(row);
       const view = await store.team(root);
       return view?.agents[0]?.mail.applied === count;
-    }, 60_000);
+    }, 150_000);
   },
 );

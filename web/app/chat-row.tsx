@@ -1,11 +1,23 @@
-import { memo, type MouseEvent } from 'react';
+import { memo, useRef, type MouseEvent } from 'react';
 
+import type { ConversationHandle } from '../client/contract.ts';
 import { Icon } from '../parts/icon.tsx';
 import { Menu } from '../parts/menu.tsx';
-import { badgesOf, snippetParts, titleOf, type ListedChat } from './chats.ts';
+import { useOpened } from '../parts/use-opened.ts';
+import { useSelected } from '../parts/use-readable.ts';
+import {
+  activityOf,
+  badgesOf,
+  snippetParts,
+  titleOf,
+  type Activity,
+  type ListedChat,
+} from './chats.ts';
 
 export type ChatActions = {
   onOpen: (conversationId: string) => void;
+  /** Looks at the one that is shown, as the conversation itself does; null where nothing can be looked at. */
+  follow: ((conversationId: string) => ConversationHandle) | null;
   onRename: (chat: ListedChat) => void;
   onArchive: (chat: ListedChat) => void;
   onFork: (chat: ListedChat) => void;
@@ -40,7 +52,11 @@ export const ChatRow = memo(function ChatRow({
         onClick={open}
       >
         <span className="chat-row-title">{title}</span>
-        <ChatBadges chat={chat} />
+        {isCurrent && actions.follow !== null ? (
+          <FollowedBadges chat={chat} follow={actions.follow} />
+        ) : (
+          <ChatBadges activity={chat} isArchived={chat.archived} />
+        )}
         <ChatLine chat={chat} />
       </a>
       <Menu
@@ -61,9 +77,43 @@ export const ChatRow = memo(function ChatRow({
   );
 });
 
-function ChatBadges({ chat }: { chat: ListedChat }) {
-  const badges = badgesOf(chat);
-  if (badges.length === 0 && !chat.archived) return null;
+/** Those of the conversation that is shown: they change together with it. */
+function FollowedBadges({
+  chat,
+  follow,
+}: {
+  chat: ListedChat;
+  follow: (conversationId: string) => ConversationHandle;
+}) {
+  const handle = useOpened(chat.conversationId, follow);
+  if (handle === null) return <ChatBadges activity={chat} isArchived={chat.archived} />;
+  return <LiveBadges chat={chat} handle={handle} />;
+}
+
+function LiveBadges({ chat, handle }: { chat: ListedChat; handle: ConversationHandle }) {
+  // drawn again with what it says, not with each word that comes
+  const known = useRef<Activity>(chat);
+  const activity = useSelected(handle, ({ is, view }): Activity | null => {
+    if (is !== 'ready') return null;
+    const now = activityOf(view);
+    if (!isSame(known.current, now)) known.current = now;
+    return known.current;
+  });
+  return <ChatBadges activity={activity ?? chat} isArchived={chat.archived} />;
+}
+
+function isSame(one: Activity, other: Activity): boolean {
+  return (
+    one.state === other.state &&
+    one.queued === other.queued &&
+    one.held === other.held &&
+    one.approvals === other.approvals
+  );
+}
+
+function ChatBadges({ activity, isArchived }: { activity: Activity; isArchived: boolean }) {
+  const badges = badgesOf(activity);
+  if (badges.length === 0 && !isArchived) return null;
   return (
     <span className="chat-row-badges">
       {badges.map(({ words, tone, isLive }) => (
@@ -72,7 +122,7 @@ function ChatBadges({ chat }: { chat: ListedChat }) {
           {words}
         </span>
       ))}
-      {chat.archived && <span className="badge">archived</span>}
+      {isArchived && <span className="badge">archived</span>}
     </span>
   );
 }

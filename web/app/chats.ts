@@ -1,10 +1,28 @@
 /** The list of conversations, as words and groups. Pure. */
 import type { ConversationSummaryValue } from '../../src/contracts/events.ts';
+import type { ConversationViewValue } from '../../src/contracts/view.ts';
 
 /** What a search or an older page gives: a summary, and what was found in it. */
 export type ListedChat = ConversationSummaryValue & {
   match?: { messageId: string | null; snippet: string };
 };
+
+/** What is going on in a conversation. */
+export type Activity = Pick<ConversationSummaryValue, 'state' | 'queued' | 'held' | 'approvals'>;
+
+/**
+ * Of a conversation that is shown: what it shows itself. The list is told of it by the table's stream, which says "processing" until
+ * the engine has settled what comes after the turn, a moment after its end.
+ */
+export function activityOf(view: ConversationViewValue): Activity {
+  const { activeTurn, state, queue, held, approvals } = view;
+  return {
+    state: activeTurn === null ? 'idle' : state,
+    queued: queue.length,
+    held,
+    approvals: approvals.length,
+  };
+}
 
 export type Badge = {
   words: string;
@@ -14,7 +32,7 @@ export type Badge = {
 };
 
 /** The states of a conversation that are worth a word, the most urgent first. */
-export function badgesOf(chat: ConversationSummaryValue): Badge[] {
+export function badgesOf(chat: Activity): Badge[] {
   const badges: Badge[] = [];
   if (chat.approvals > 0) badges.push({ words: 'needs approval', tone: 'warn', isLive: false });
   if (chat.state === 'cancelled') badges.push({ words: 'cancelling', tone: 'warn', isLive: true });

@@ -58,11 +58,12 @@ export function Sidebar(props: SidebarProps) {
   const actions: ChatActions = useMemo(
     () => ({
       onOpen: (conversationId) => latest.current(conversationId),
+      follow: (conversationId) => client.openConversation(conversationId),
       onRename: setRenaming,
       onArchive: (chat) => void commands.archive(chat),
       onFork: (chat) => void commands.fork(chat),
     }),
-    [commands],
+    [commands, client],
   );
   const hasMore = filter === null ? state.view.hasOlder && pages.hasMore : pages.hasMore;
   return (

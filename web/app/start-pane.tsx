@@ -45,6 +45,13 @@ export function StartPane({
       isThere.current = false;
     };
   }, []);
+  useEffect(() => {
+    const onLeave = (event: Event) => {
+      if (!drafts.isKept()) event.preventDefault();
+    };
+    window.addEventListener('beforeunload', onLeave);
+    return () => window.removeEventListener('beforeunload', onLeave);
+  }, [drafts]);
   const send = () => {
     if (isBusy || text.trim() === '') return;
     setIsBusy(true);

@@ -8,7 +8,13 @@ export const FIRST_TABLE_TITLE = 'My table';
 
 /** The ids are chosen with the first letter: a try whose answer was lost makes nothing a second time. */
 export type StartDraft = { text: string; tableId: string; conversationId: string };
-export type StartDrafts = { get(): StartDraft; setText(text: string): void; clear(): void };
+export type StartDrafts = {
+  get(): StartDraft;
+  setText(text: string): void;
+  clear(): void;
+  /** Whether no words would be gone with this page. */
+  isKept(): boolean;
+};
 
 /** What is typed where there is no table yet. */
 const FIRST = 'first';
@@ -36,6 +42,7 @@ export function startDrafts(tableId: string | null, shelf?: Shelf | null): Start
       draft = { ...draft, text };
       kept.set(text === '' ? null : JSON.stringify(draft));
     },
+    isKept: () => draft.text.trim() === '' || kept.isKept(),
     clear() {
       draft = read(null);
       kept.set(null);

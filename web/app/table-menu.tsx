@@ -4,8 +4,12 @@ import type { TableFactsValue } from '../../src/contracts/view.ts';
 import type { HoldfastClient, TableHandle } from '../client/contract.ts';
 import { Icon } from '../parts/icon.tsx';
 import { Menu, type MenuItem } from '../parts/menu.tsx';
+import { useSelected } from '../parts/use-readable.ts';
 import { NewTableDialog } from './new-table-dialog.tsx';
 import { TextDialog } from './text-dialog.tsx';
+
+/** So many at a time: a menu is drawn whole. */
+const SHOWN = 50;
 
 /** Which table it is; the others, a new one, another name. */
 export function TableMenu({
@@ -24,14 +28,23 @@ export function TableMenu({
   onTable: (tableId: string) => void;
 }) {
   const [dialog, setDialog] = useState<'none' | 'new' | 'rename'>('none');
+  const [shown, setShown] = useState(SHOWN);
+  const hasMoreElsewhere = useSelected(client.tables, ({ hasMore }) => hasMore);
+  const showMore = () => {
+    setShown(shown + SHOWN);
+    if (shown + SHOWN >= tables.length) client.loadMoreTables();
+  };
   const close = () => setDialog('none');
   const items: MenuItem[] = [
-    ...tables.map((table) => ({
+    ...tables.slice(0, shown).map((table) => ({
       key: table.tableId,
       label: tableTitle(table.tableId === tableId ? title : table.title),
       checked: table.tableId === tableId,
       onSelect: () => onTable(table.tableId),
     })),
+    ...(tables.length > shown || hasMoreElsewhere
+      ? [{ label: 'More tables', icon: 'down' as const, isMore: true, onSelect: showMore }]
+      : []),
     {
       label: 'New table…',
       icon: 'plus',

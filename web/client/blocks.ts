@@ -17,7 +17,7 @@
  *  - footnotes are left as they are written (`[^1]:` is escaped): their two ends are rarely in one block, and a note that nothing in
  *    its block refers to would not be shown at all.
  */
-import type { Block } from './contract.ts';
+import type { Block, FencePiece } from './contract.ts';
 import {
   closesFence,
   definedLabel,
@@ -67,6 +67,8 @@ export class BlockCutter {
   #boundary = 0;
   #shown: CutBlock | null = null;
 
+  /** The fence of which a piece was sealed, and that goes on. */
+  #cutFence: { key: string; indent: number; isInLine: boolean } | null = null;
   /** The line's beginning is in the block before. */
   #isRest = false;
   #endsWithReturn = false;
@@ -101,7 +103,10 @@ export class BlockCutter {
   /** The last one while it is open; null when everything is sealed. The same object until text comes. */
   get open(): CutBlock | null {
     if (this.#length === 0) return null;
-    this.#shown ??= this.#made(this.#lines + this.#line, false);
+    if (this.#shown === null) {
+      const source = this.#lines + this.#line;
+      this.#shown = this.#made(source, false, { fence: this.#pieceOf(source, false) });
+    }
     return this.#shown;
   }
 
@@ -203,9 +208,10 @@ export class BlockCutter {
     } else if (this.#fence !== null && closesFence(this.#fence, line)) {
       // A piece that holds nothing but the end of its fence would be an empty fence.
       const only = this.#lines === '' && this.#prefix !== '';
+      const codeLength = this.#lines.length;
       this.#fence = null;
       this.#takeLine();
-      this.#seal(this.#length, only ? { text: '' } : {});
+      this.#seal(this.#length, only ? { text: '', codeLength } : { codeLength });
     } else {
       this.#read(line);
       this.#takeLine();
@@ -322,20 +328,34 @@ export class BlockCutter {
 
   /**
    * Seals the first `length` characters of the open block. `goesOn`: what the line stands in does so in the next block. `text`: in
-   * place of what it is by itself.
+   * place of what it is by itself. `codeLength`: of what of it is a fence's code, and not its end.
    */
-  #seal(length: number, { goesOn = false, text }: { goesOn?: boolean; text?: string } = {}): void {
+  #seal(length: number, { goesOn = false, text, codeLength = length }: Sealing = {}): void {
     const whole = this.#lines + this.#line;
     this.work += whole.length;
     const source = whole.slice(0, length);
-    const block = this.#made(source, true, text);
+    const fence = this.#pieceOf(source.slice(0, codeLength), goesOn);
+    const block = this.#made(source, true, { text, fence });
     const known = this.#reusable[this.#sealed.length];
-    const isKnown = known?.sealed === true && known.source === source && known.text === block.text;
+    const isKnown =
+      known?.sealed === true &&
+      known.source === source &&
+      known.text === block.text &&
+      known.fence?.key === fence?.key &&
+      known.fence?.goesOn === fence?.goesOn;
     this.#sealed.push(isKnown ? known : block);
     const lines = Math.max(0, this.#lines.length - length);
     this.#lines = whole.slice(length, length + lines);
     this.#line = whole.slice(length + lines);
     this.#prefix = goesOn ? this.#heading() : '';
+    this.#cutFence =
+      fence?.goesOn === true
+        ? {
+            key: fence.key,
+            indent: this.#cutFence?.indent ?? indentOf(this.#fence?.opener ?? ''),
+            isInLine: !/[\r\n]$/.test(source),
+          }
+        : null;
     this.#item = Math.max(0, this.#item - length);
     this.#boundary = Math.max(0, this.#boundary - length);
     this.#footnotes = this.#footnotes.flatMap((place) => (place < length ? [] : [place - length]));
@@ -347,9 +367,32 @@ export class BlockCutter {
     return this.#fence === null ? (this.#table ?? '') : `${this.#fence.opener}\n`;
   }
 
-  #made(source: string, sealed: boolean, text?: string): CutBlock {
-    const key = `${this.#name}.${this.#sealed.length}`;
-    return { key, text: text ?? this.#textOf(source, sealed), sealed, source };
+  #made(
+    source: string,
+    sealed: boolean,
+    { text, fence }: { text?: string | undefined; fence: FencePiece | null },
+  ): CutBlock {
+    const own = { key: this.#key, text: text ?? this.#textOf(source, sealed), sealed, source };
+    return fence === null ? own : { ...own, fence };
+  }
+
+  /** Of the block that is open. */
+  get #key(): string {
+    return `${this.#name}.${this.#sealed.length}`;
+  }
+
+  /** What this source is of a fence that is cut; null: there is none, or this is the whole of it. */
+  #pieceOf(source: string, goesOn: boolean): FencePiece | null {
+    const known = this.#cutFence;
+    if (known !== null) {
+      const { key, indent, isInLine } = known;
+      return { key, isFirst: false, goesOn, code: unindented(source, indent, isInLine) };
+    }
+    if (!goesOn || this.#fence === null) return null;
+    const { opener } = this.#fence;
+    const from = opener.length + (source.startsWith('\r\n', opener.length) ? 2 : 1);
+    const code = unindented(source.slice(from), indentOf(opener), false);
+    return { key: this.#key, isFirst: true, goesOn, code };
   }
 
   #textOf(source: string, sealed: boolean): string {
@@ -382,6 +425,15 @@ export class BlockCutter {
     }
     return lines.size === 0 ? '' : `${[...lines].join('\n')}\n\n`;
   }
+}
+
+type Sealing = { goesOn?: boolean; text?: string; codeLength?: number };
+
+/** Code as it is meant: its lines are in as far as the fence is, or less. `isInLine`: it begins in the middle of one. */
+function unindented(code: string, indent: number, isInLine: boolean): string {
+  if (indent === 0) return code;
+  const begins = isInLine ? '(?<=[\\r\\n])' : '(?<=^|[\\r\\n])';
+  return code.replaceAll(new RegExp(`${begins} {1,${indent}}`, 'g'), '');
 }
 
 /** All blocks of a text that is whole. */

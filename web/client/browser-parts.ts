@@ -170,6 +170,10 @@ function listenToPage(browser: BrowserGlobals, listener: (event: PageEvent) => v
   on(window, 'offline', () => ({ is: 'offline' }));
   on(window, 'pageshow', () => ({ is: 'wake' }));
   on(window, 'pagehide', () => ({ is: 'leaving' }));
+  // Always listened to, as what was typed a moment ago is tried to be kept then; it asks only when that is in vain.
+  on(window, 'beforeunload', (event) =>
+    event instanceof Event ? { is: 'asked', stay: () => event.preventDefault() } : null,
+  );
   on(window, 'hashchange', (event) => ({ is: 'address', before: fragmentBefore(event) }));
   on(window, 'storage', (event) => keptEvent(event, browser));
   on(browser.document, 'resume', () => ({ is: 'wake' }));

@@ -8,7 +8,9 @@ import { browserParts } from './browser-parts.ts';
 import type { HoldfastClient } from './contract.ts';
 import { conversationHandle } from './conversation-handle.ts';
 import { ConversationStore } from './conversation-store.ts';
+import { Creations } from './creations.ts';
 import { Drafts } from './drafts.ts';
+import { Edits } from './edits.ts';
 import type { Engine } from './engine.ts';
 import { FrameBatch } from './frame-batch.ts';
 import { Http, path } from './http.ts';
@@ -17,6 +19,7 @@ import { Link } from './link.ts';
 import { OpenedByKey } from './opened.ts';
 import { Outbox } from './outbox.ts';
 import type { PageEvent, Parts } from './parts.ts';
+import { Retries } from './retries.ts';
 import { Streams } from './streams.ts';
 import { tableHandle, TableStore } from './table-store.ts';
 import { TablesList } from './tables-list.ts';
@@ -31,7 +34,11 @@ export function createClient(given: Partial<Parts> = {}): HoldfastClient {
   const kept = new Kept(parts);
   const token = new Token(parts, kept);
   const frames = new FrameBatch(parts);
-  const streams: Streams = new Streams(parts, () => link);
+  const creations = new Creations(parts);
+  const streams: Streams = new Streams(parts, {
+    link: () => link,
+    isAwaited: (conversationId) => creations.isAwaited(conversationId),
+  });
   const link: Link = new Link(parts, {
     token: () => token.get(),
     listener: {
@@ -65,10 +72,17 @@ export function createClient(given: Partial<Parts> = {}): HoldfastClient {
       onChange: (conversationId) => conversations.get(conversationId)?.unsentChanged(),
       isAwaited: (conversationId, turnId) =>
         conversations.get(conversationId)?.isAwaited(turnId) ?? false,
+      isBeingMade: (conversationId) => creations.isAwaited(conversationId),
       isReachable: () => link.state.get().is !== 'unauthorised',
     },
   });
   const drafts = new Drafts(parts, kept);
+  const edits = new Edits(parts, kept);
+  const keepTexts = (): void => {
+    drafts.texts.keep();
+    edits.texts.keep();
+  };
+  const retries = new Retries({ parts, http, kept }, (key) => conversations.open(key));
   const engine: Engine = {
     parts,
     http,
@@ -76,7 +90,10 @@ export function createClient(given: Partial<Parts> = {}): HoldfastClient {
     streams,
     frames,
     outbox,
+    creations,
     drafts,
+    edits,
+    retries,
     onEvent: (event: Event) => {
       tables.sawEvent(event);
       triggersStore()?.sawEvent(event);
@@ -115,10 +132,15 @@ export function createClient(given: Partial<Parts> = {}): HoldfastClient {
         return;
       case 'hidden':
         frames.visibilityChanged();
-        drafts.keep();
+        keepTexts();
+        return;
+      case 'asked':
+        keepTexts();
+        outbox.keep();
+        if (!drafts.texts.isAllKept || !edits.texts.isAllKept || !outbox.isAllKept) event.stay();
         return;
       case 'leaving':
-        drafts.keep();
+        keepTexts();
         return;
       case 'address': {
         const pasted = token.inAddress(event.before);
@@ -129,7 +151,9 @@ export function createClient(given: Partial<Parts> = {}): HoldfastClient {
         const name = event.key === null ? null : kept.nameOf(event.key);
         if (name === null) return;
         outbox.keptChanged(name, event.value);
-        drafts.keptChanged(name, event.value);
+        retries.keptChanged(name, event.value);
+        drafts.texts.keptChanged(name, event.value);
+        edits.texts.keptChanged(name, event.value);
         // Another page was given the right one.
         if (name === TOKEN_NAME && event.value !== null && link.state.get().is === 'unauthorised')
           setToken(event.value);
@@ -143,12 +167,14 @@ export function createClient(given: Partial<Parts> = {}): HoldfastClient {
   link.connect();
   if (token.get() !== null) void tables.read();
   outbox.begin();
+  retries.begin();
 
   return {
     link: link.state,
     setToken,
     reconnect: tryNow,
     tables: tables.state,
+    loadMoreTables: () => void tables.loadMore(),
     createTable: (request) => tables.create(request),
     openTable: (tableId) => {
       const { shared, release } = tableStores.open(tableId);
@@ -178,8 +204,9 @@ export function createClient(given: Partial<Parts> = {}): HoldfastClient {
     },
     close: () => {
       stopPageEvents();
-      drafts.keep();
+      keepTexts();
       outbox.close();
+      retries.close();
       conversations.close();
       tableStores.close();
       teams.close();

@@ -94,8 +94,13 @@ export type Paged<T> = {
 
 // ---------------------------------------------------------------------------------------------- a conversation
 
-/** A piece of markdown that is parsed by itself. `sealed`: its text changes no more, and its object neither. */
-export type Block = { key: string; text: string; sealed: boolean };
+/**
+ * A piece of markdown that is parsed by itself. `sealed`: its text changes no more, and its object neither. `fence`: it is a piece of a
+ * fence that was too long for one.
+ */
+export type Block = { key: string; text: string; sealed: boolean; fence?: FencePiece };
+/** `key`: of the fence's first piece. `goesOn`: in the next block. `code`: what of the fence's code it is, the ends of lines included. */
+export type FencePiece = { key: string; isFirst: boolean; goesOn: boolean; code: string };
 
 /** Who decided an approval, and how; of those that this page has seen answered, or that the log tells. */
 export type ApprovalAnswer = {
@@ -143,6 +148,11 @@ export type Unsent = {
 };
 export type WhenBusyName = 'queue' | 'reject' | 'interrupt' | 'steer';
 
+/** What is being edited: a message that was said, by its messageId, or one that waits, by its requestId. */
+export type EditName = { of: 'message' | 'queued'; id: string };
+/** An edit under way. `original`: the text that it began with; null: it was begun before this page was loaded, or in another one. */
+export type Edit = EditName & { text: string; original: string | null };
+
 /**
  * What the list draws, a row each. `key` is stable, and a row that did not change is the same object.
  *
@@ -163,6 +173,8 @@ export type Row =
       isLast: boolean;
       /** Its text is still coming. */
       isOpen: boolean;
+      /** What of its fence follows is nothing but the line that ends it. */
+      isFenceEnd?: true;
     }
   /** Folded away; `text` so far. `tookMs`: null while it is open, or unknown. */
   | {
@@ -248,6 +260,11 @@ export type ConversationHandle = Opened<ConversationState> & {
   takeBack(requestId: string): string;
   cancel(request?: { cascade?: boolean; holdQueue?: boolean }): Promise<Outcome<unknown>>;
   retry(turnId: string): Promise<Outcome<unknown>>;
+  /**
+   * Of the turn that runs: it is cancelled, and retried once that end is recorded, also when somebody leaves the conversation or the
+   * page in between. Comes to nothing where it ends otherwise. Answers when it is over.
+   */
+  retryAfterEnd(turnId: string): Promise<Outcome<unknown>>;
   answer(request: {
     approvalId: string;
     decision: 'allow' | 'deny';
@@ -269,6 +286,10 @@ export type ConversationHandle = Opened<ConversationState> & {
   /** What was typed and not sent, kept in this browser; '' when there is none. */
   readonly draft: Readable<string>;
   setDraft(text: string): void;
+  /** Edits under way, kept in this browser as the draft is, oldest first; each until it is ended: saved, or given up. */
+  readonly edits: Readable<readonly Edit[]>;
+  setEdit(edit: Edit): void;
+  endEdit(edit: EditName): void;
 };
 
 /** `GET /v1/conversations/:c/why`. */
@@ -343,6 +364,8 @@ export type HoldfastClient = {
   /** Now, without waiting for the next try. */
   reconnect(): void;
   readonly tables: Readable<Paged<TableFactsValue>>;
+  /** The next page of them; what is there stays, and the list `ready`. Nothing where there is none, or one is on its way. */
+  loadMoreTables(): void;
   createTable(request: CreateTableBodyValue): Promise<Outcome<TableFactsValue>>;
   openTable(tableId: string): TableHandle;
   openConversation(conversationId: string): ConversationHandle;

@@ -15,7 +15,7 @@ import type {
 } from '../../src/contracts/view.ts';
 import { emptyView, foldEvents } from '../../src/domain/fold.ts';
 import { BlockCutter, blocksOf } from './blocks.ts';
-import type { ApprovalAnswer, Row, Unsent, Work } from './contract.ts';
+import type { ApprovalAnswer, Row, TurnInfo, Unsent, Work } from './contract.ts';
 import { noteOf } from './notes.ts';
 import { RowList, rowsOfAttempt, type Placed, type RowSources } from './rows.ts';
 import { TurnBook } from './turn-book.ts';
@@ -77,8 +77,8 @@ export class ConversationFold {
     return this.#work.work(this.#view, this.#clockOffsetMs, usage);
   }
 
-  hasTurn(turnId: string): boolean {
-    return this.#turns.get(turnId) !== undefined;
+  turn(turnId: string): TurnInfo | undefined {
+    return this.#turns.get(turnId);
   }
 
   /** What is known of turns is older than the view. */

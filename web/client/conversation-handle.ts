@@ -15,7 +15,7 @@ export function conversationHandle(
   release: () => void,
 ): ConversationHandle {
   const { conversationId } = store;
-  const { http, outbox, drafts, parts } = engine;
+  const { http, outbox, creations, drafts, edits, retries, parts } = engine;
   const at = (...rest: string[]): string => path('conversations', conversationId, ...rest);
   const command = (
     method: Request['method'],
@@ -24,11 +24,20 @@ export function conversationHandle(
     repeats = 0,
   ): Promise<Outcome<object>> =>
     http.get<object>({ method, path: where, ...(body === undefined ? {} : { body }), repeats });
+  const retry = (turnId: string): Promise<Outcome<unknown>> =>
+    command('POST', at('turns', turnId, 'retry'), { requestId: parts.freshId() }, REPEATS);
   return {
     ...openedOf(store.state, release),
     conversationId,
     draft: drafts.of(conversationId),
     setDraft: (text) => drafts.set(conversationId, text),
+    edits: edits.of(conversationId),
+    setEdit: (edit) => edits.set(conversationId, edit),
+    endEdit: (edit) => {
+      // It may be there that its text goes.
+      drafts.texts.keep();
+      edits.end(conversationId, edit);
+    },
     send: (message) => outbox.send(conversationId, message),
     sendAgain: (requestId) => outbox.sendAgain(requestId),
     takeBack: (requestId) => outbox.takeBack(requestId),
@@ -42,20 +51,30 @@ export function conversationHandle(
         ? { ok: true, value: { turnId: null } }
         : outcome;
     },
-    retry: (turnId) =>
-      command('POST', at('turns', turnId, 'retry'), { requestId: parts.freshId() }, REPEATS),
+    retry,
+    retryAfterEnd: (turnId) => {
+      const { activeTurn } = store.view;
+      if (activeTurn?.turnId !== turnId) return retry(turnId);
+      return retries.want({ conversationId, turnId, attempt: activeTurn.attempt });
+    },
     answer: ({ approvalId, ...body }) =>
       command('POST', at('approvals', approvalId), body, REPEATS),
     updateQueued: (requestId, change) => command('PATCH', at('queue', requestId), change),
     removeQueued: (requestId) => command('DELETE', at('queue', requestId)),
     holdQueue: (held) => command('PATCH', at('queue'), { held }, REPEATS),
-    fork: (request) =>
-      http.get<ConversationViewValue>({
-        method: 'POST',
-        path: at('fork'),
-        body: { conversationId: parts.freshId(), ...request },
-        repeats: REPEATS,
-      }),
+    fork: (request) => {
+      const body = { conversationId: parts.freshId(), ...request };
+      return creations.asked(
+        body.conversationId,
+        http.get<ConversationViewValue>({
+          method: 'POST',
+          path: at('fork'),
+          body,
+          repeats: REPEATS,
+          isCreation: true,
+        }),
+      );
+    },
     rollback: (messageId) => command('POST', at('rollback'), { messageId }, REPEATS),
     patch: (change) => command('PATCH', at(), change, REPEATS),
     loadOlder: () => store.loadOlder(),

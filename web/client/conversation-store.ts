@@ -11,6 +11,7 @@ import type { Engine } from './engine.ts';
 import { path } from './http.ts';
 import type { Stop } from './parts.ts';
 import { Value } from './readable.ts';
+import type { AttemptFate } from './retries.ts';
 import type { Stream } from './streams.ts';
 import { shapeOf } from './wire.ts';
 
@@ -97,6 +98,21 @@ export class ConversationStore {
     );
   }
 
+  /** What has become of an attempt, as far as it is shown here. */
+  fateOf({ turnId, attempt }: { turnId: string; attempt: number }): AttemptFate {
+    const { is, problem, isStale } = this.state.get();
+    if (is === 'failed' && problem?.code === 'not_found') return 'over';
+    if (is !== 'ready' || isStale) return 'unknown';
+    const { activeTurn } = this.#fold.view;
+    if (activeTurn?.turnId === turnId) return activeTurn.attempt === attempt ? 'running' : 'over';
+    const turn = this.#fold.turn(turnId);
+    const last = turn?.attempts.at(-1);
+    if (turn === undefined || last === undefined || last.attempt < attempt) return 'unknown';
+    if (last.attempt > attempt) return 'over';
+    if (last.outcome === null) return 'unknown';
+    return turn.retryable ? 'ended' : 'over';
+  }
+
   /** Folds what has come, and tells whoever looks. */
   flush(): void {
     if (this.#closed) return;
@@ -149,6 +165,7 @@ export class ConversationStore {
     this.#problem = null;
     this.#fold.setClock(this.#engine.link.clockOffsetMs);
     this.#fold.begin(view);
+    this.#engine.creations.seen(this.conversationId);
     this.#engine.outbox.sawView(view);
     this.#older = this.#fold.view.hasOlder ? 'more' : 'none';
     // Not with the next frame: until now there was nothing to see.
@@ -229,7 +246,9 @@ export class ConversationStore {
   /** Turns of messages that have come into sight. */
   async #loadTurnsOf(messages: readonly MessageViewValue[]): Promise<void> {
     for (let page = 0; page < TURN_PAGES && this.#turnsCursor !== null; page += 1) {
-      const isKnown = messages.every(({ turnId }) => turnId === null || this.#fold.hasTurn(turnId));
+      const isKnown = messages.every(
+        ({ turnId }) => turnId === null || this.#fold.turn(turnId) !== undefined,
+      );
       if (isKnown) return;
       await this.#loadTurns(this.#turnsCursor);
     }

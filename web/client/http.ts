@@ -17,6 +17,8 @@ export type Request = {
   signal?: AbortSignal;
   /** How often it is repeated when no answer came, or that it is durable and not done yet: only of what is done once however often it is asked. */
   repeats?: number;
+  /** What it makes is made once for its id. When it is still not done after the last repeat, but durable, it is accepted. */
+  isCreation?: true;
 };
 
 /** An answer as it came, or that there was none. */
@@ -86,7 +88,10 @@ export class Http {
   /** A question or command, and its answer in the shape that its route promises. */
   async get<T extends object>(request: Request): Promise<Outcome<T>> {
     const reply = await this.ask(request);
-    if (reply.is === 'problem') return { ok: false, problem: reply.problem };
+    if (reply.is === 'problem')
+      return request.isCreation === true && isAccepted(reply.body)
+        ? { ok: true, accepted: true }
+        : { ok: false, problem: reply.problem };
     if (isAccepted(reply.body)) return { ok: true, accepted: true };
     const value = shapeOf<T>(reply.body);
     return value === null
@@ -101,6 +106,13 @@ export const unreachable: Problem = {
   status: 0,
   title: 'The engine could not be reached.',
 };
+
+/** Whether the same request may be answered otherwise in a while: nothing was decided about it. */
+export function isPassing({ status, code }: Problem): boolean {
+  return (
+    status === 0 || status === 401 || status === 408 || status >= 500 || code === 'rate_limited'
+  );
+}
 
 function isAccepted(body: unknown): boolean {
   return isRecord(body) && body['accepted'] === true;

@@ -11,7 +11,7 @@
 import type { Event } from '../../src/contracts/events.ts';
 import type { ConversationViewValue, TurnViewValue } from '../../src/contracts/view.ts';
 import type { Problem, Unsent, WhenBusyName } from './contract.ts';
-import { path, type Http, type Reply } from './http.ts';
+import { isPassing, path, type Http, type Reply } from './http.ts';
 import type { Kept } from './kept.ts';
 import type { Parts, Stop } from './parts.ts';
 import { isRecord } from './wire.ts';
@@ -30,6 +30,8 @@ export type OutboxOwner = {
   onChange: (conversationId: string) => void;
   /** Whether a page that looks at that conversation waits for what this turn is begun with; false: it is there, or nobody looks. */
   isAwaited: (conversationId: string, turnId: string | null) => boolean;
+  /** The conversation was accepted, and may not be there yet. */
+  isBeingMade: (conversationId: string) => boolean;
   /** Whether there is any use in asking. */
   isReachable: () => boolean;
 };
@@ -184,6 +186,22 @@ export class Outbox {
     for (const conversationId of this.#lists.keys()) this.#pump(conversationId);
   }
 
+  /** Tries again to keep what could not be. */
+  keep(): void {
+    for (const entry of this.#entries.values()) {
+      if (entry.unsent.isOnlyHere !== true || isDurable(entry)) continue;
+      this.#keep(entry);
+      if (entry.unsent.isOnlyHere === undefined) this.#changed(entry);
+    }
+  }
+
+  /** Whether no message would be gone with this page. */
+  get isAllKept(): boolean {
+    for (const entry of this.#entries.values())
+      if (entry.unsent.isOnlyHere === true && !isDurable(entry)) return false;
+    return true;
+  }
+
   close(): void {
     this.#closed = true;
     for (const entry of this.#entries.values()) {
@@ -305,7 +323,8 @@ export class Outbox {
   }
 
   #failed(entry: Entry, problem: Problem, retryAfterMs: number | null): void {
-    if (!isPassing(problem)) {
+    const isComing = problem.status === 404 && this.#owner.isBeingMade(entry.conversationId);
+    if (!isPassing(problem) && !isComing) {
       this.#refuse(entry, problem);
       return;
     }
@@ -385,11 +404,9 @@ function nameOf({ unsent }: { unsent: Unsent }): string {
   return `${BEGINNING}${unsent.requestId}`;
 }
 
-/** Whether the same request may be answered otherwise in a while: nothing was decided about it. */
-function isPassing({ status, code }: Problem): boolean {
-  return (
-    status === 0 || status === 401 || status === 408 || status >= 500 || code === 'rate_limited'
-  );
+/** Whether the engine has it, whatever becomes of this page. */
+function isDurable({ unsent, receipt }: Entry): boolean {
+  return receipt !== null || unsent.is === 'accepted';
 }
 
 function isWhenBusy(value: unknown): value is WhenBusyName {

@@ -47,6 +47,8 @@ export type PageEvent =
   | { is: 'online' }
   /** Nobody looks: frames stand still. */
   | { is: 'hidden' }
+  /** Somebody is about to leave the page, which may ask them to `stay`. */
+  | { is: 'asked'; stay: () => void }
   /** The page may be gone after this. */
   | { is: 'leaving' }
   /** The address has another fragment; `before`: what it was. */

@@ -330,7 +330,13 @@ function blockRows(
   if (before !== undefined && place === 0) rows.length = 0;
   for (; place <= sealed.length; place += 1) {
     const block = place < sealed.length ? sealed[place] : open;
-    if (block === null || block === undefined || block.text.trim() === '') continue;
+    if (block === null || block === undefined) continue;
+    if (block.text.trim() === '') {
+      const behind = rows.at(-1);
+      if (block.fence !== undefined && behind?.type === 'block' && behind.isFenceEnd !== true)
+        rows[rows.length - 1] = { ...behind, isFenceEnd: true };
+      continue;
+    }
     rows.push({
       key: block.key,
       type: 'block',

@@ -52,15 +52,21 @@ export class Stream {
 
 export class Streams {
   readonly #link: () => Link;
+  readonly #isAwaited: (conversationId: string) => boolean;
   readonly #parts: Parts;
   readonly #streams = new Set<Stream>();
   /** requestId of a subscription → whose it is: an answer about a team names its root, and not who was asked for. */
   readonly #asked = new Map<string, Stream>();
   #asks = 0;
 
-  constructor(parts: Parts, link: () => Link) {
+  /** `isAwaited`: the conversation is being made, so that it may not be there yet. */
+  constructor(
+    parts: Parts,
+    { link, isAwaited }: { link: () => Link; isAwaited: (conversationId: string) => boolean },
+  ) {
     this.#parts = parts;
     this.#link = link;
+    this.#isAwaited = isAwaited;
   }
 
   open(kind: StreamKind, id: string, owner: StreamOwner): Stream {
@@ -146,7 +152,9 @@ export class Streams {
       status: 0,
       title: typeof message === 'string' ? message : 'The stream could not be read.',
     };
-    if (FINAL.has(problem.code)) {
+    const isComing =
+      problem.code === 'not_found' && stream.kind === 'conversation' && this.#isAwaited(stream.id);
+    if (FINAL.has(problem.code) && !isComing) {
       stream.owner.onProblem(problem);
       return;
     }

@@ -98,19 +98,25 @@ function adopted(known: TableViewValue, snapshot: TableViewValue): TableViewValu
 }
 
 export function tableHandle(engine: Engine, store: TableStore, release: () => void): TableHandle {
-  const { http, parts } = engine;
+  const { http, creations, parts } = engine;
   const at = (...rest: string[]): string => path('tables', store.tableId, ...rest);
   return {
     ...openedOf(store.state, release),
     tableId: store.tableId,
     // Made once for its id: that is chosen here, so that it may be asked for again.
-    newChat: (request) =>
-      http.get<ConversationViewValue>({
-        method: 'POST',
-        path: at('conversations'),
-        body: { conversationId: parts.freshId(), ...request },
-        repeats: 3,
-      }),
+    newChat: (request) => {
+      const body = { conversationId: parts.freshId(), ...request };
+      return creations.asked(
+        body.conversationId,
+        http.get<ConversationViewValue>({
+          method: 'POST',
+          path: at('conversations'),
+          body,
+          repeats: 3,
+          isCreation: true,
+        }),
+      );
+    },
     activate: (request) =>
       http.get<object>({ method: 'POST', path: at('active'), body: request, repeats: 1 }),
     rename: (title) =>

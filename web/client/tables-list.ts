@@ -8,7 +8,10 @@ import type { Parts } from './parts.ts';
 import { Value } from './readable.ts';
 
 const PAGE = 200;
+/** Read at once; the others when they are asked for. */
 const PAGES = 10;
+
+type TablesPage = { items: TableFactsValue[]; nextCursor: string | null };
 
 export class TablesList {
   readonly state = new Value<Paged<TableFactsValue>>({
@@ -20,6 +23,10 @@ export class TablesList {
   readonly #parts: Parts;
   readonly #http: Http;
   #asked = 0;
+  /** Behind what is there; null: there is nothing more, or it is on its way. */
+  #cursor: string | null = null;
+  /** As many are read with each link as somebody has wanted to see. */
+  #pages = PAGES;
 
   constructor(parts: Parts, http: Http) {
     this.#parts = parts;
@@ -30,14 +37,9 @@ export class TablesList {
     this.#asked += 1;
     const asked = this.#asked;
     const items: TableFactsValue[] = [];
-    let cursor: string | undefined;
-    for (let page = 0; page < PAGES; page += 1) {
-      const answer = await this.#http.get<{ items: TableFactsValue[]; nextCursor: string | null }>({
-        method: 'GET',
-        path: path('tables'),
-        query: { limit: PAGE, cursor },
-        repeats: 2,
-      });
+    let cursor: string | null = null;
+    for (let page = 0; page < this.#pages; page += 1) {
+      const answer = await this.#ask(cursor);
       if (asked !== this.#asked) return;
       if (!answer.ok || !('value' in answer)) {
         const known = this.state.get();
@@ -46,10 +48,39 @@ export class TablesList {
         return;
       }
       items.push(...answer.value.items);
-      cursor = answer.value.nextCursor ?? undefined;
-      if (cursor === undefined) break;
+      cursor = answer.value.nextCursor;
+      if (cursor === null) break;
     }
-    this.#set(items, cursor !== undefined);
+    this.#cursor = cursor;
+    this.#set(items, cursor !== null);
+  }
+
+  async loadMore(): Promise<void> {
+    const cursor = this.#cursor;
+    if (cursor === null) return;
+    // Until there is an answer, there is nothing to go on from.
+    this.#cursor = null;
+    const asked = this.#asked;
+    const answer = await this.#ask(cursor);
+    if (asked !== this.#asked || !answer.ok || !('value' in answer)) {
+      this.#cursor ??= cursor;
+      return;
+    }
+    const { items, nextCursor } = answer.value;
+    this.#cursor = nextCursor;
+    this.#pages += 1;
+    const known = this.state.get().items;
+    const ids = new Set(known.map(({ tableId }) => tableId));
+    this.#set([...known, ...items.filter(({ tableId }) => !ids.has(tableId))], nextCursor !== null);
+  }
+
+  #ask(cursor: string | null): Promise<Outcome<TablesPage>> {
+    return this.#http.get<TablesPage>({
+      method: 'GET',
+      path: path('tables'),
+      query: { limit: PAGE, cursor: cursor ?? undefined },
+      repeats: 2,
+    });
   }
 
   async create(request: CreateTableBodyValue): Promise<Outcome<TableFactsValue>> {
@@ -95,7 +126,10 @@ export class TablesList {
 
   #set(items: readonly TableFactsValue[], hasMore: boolean): void {
     const known = this.state.get();
-    const isSame = known.is === 'ready' && JSON.stringify(known.items) === JSON.stringify(items);
+    const isSame =
+      known.is === 'ready' &&
+      known.hasMore === hasMore &&
+      JSON.stringify(known.items) === JSON.stringify(items);
     if (!isSame) this.state.set({ items, is: 'ready', problem: null, hasMore });
   }
 }

@@ -16,16 +16,11 @@ import { Dialog } from '../parts/dialog.tsx';
 import { Icon } from '../parts/icon.tsx';
 import { Menu } from '../parts/menu.tsx';
 import { useReadable, useSelected } from '../parts/use-readable.ts';
-import { useConversation } from './conversation-context.ts';
+import { before, useConversation } from './conversation-context.ts';
 import { useAutosize } from './inline-editor.tsx';
 import { promptProblem } from './prompt-limits.ts';
 
 export type ComposerHandle = { compose(text: string): void; focus(): void };
-
-/** A text that is to be written before a draft. */
-export function before(text: string, draft: string): string {
-  return draft.trim() === '' ? text : `${text}\n\n${draft}`;
-}
 
 /**
  * Where one writes. What is typed is kept at each key; what is sent is the client's from then on, also while the engine is away. While a turn
@@ -60,6 +55,8 @@ export function Composer({ ref }: { ref: Ref<ComposerHandle> }) {
   };
   const stop = (): void => {
     setAsked(null);
+    // its button can be pressed no more
+    area.current?.focus();
     void perform('stop the turn', handle.cancel());
   };
   useImperativeHandle(

@@ -1,5 +1,5 @@
 /** What every row and region of one conversation may do. The value stays the same object while the conversation does. */
-import { createContext, useContext, useState } from 'react';
+import { createContext, useCallback, useContext, useState, useSyncExternalStore } from 'react';
 
 import type { ConversationHandle, HoldfastClient, Outcome, TurnInfo } from '../client/contract.ts';
 import type { PlaceMemory } from './place-memory.ts';
@@ -19,6 +19,10 @@ export type ConversationTools = {
   readonly perform: <T>(what: string, command: Promise<Outcome<T>>) => Promise<Performed<T>>;
   /** Puts text into the composer, before what is there, and goes there. */
   readonly compose: (text: string) => void;
+  /** Opens the editor of that message with `text`, before what is in it; where it cannot be replaced any more, it goes into the composer. */
+  readonly editMessage: (messageId: string, text: string) => void;
+  /** One quiet sentence above the composer. */
+  readonly say: (words: string) => void;
   /** What had the focus is gone. */
   readonly focusComposer: () => void;
   /** Shows two attempts of that turn beside each other. */
@@ -26,6 +30,11 @@ export type ConversationTools = {
   /** Goes to the newest row and stays there. */
   readonly followEnd: () => void;
 };
+
+/** A text that is to be written before a draft. */
+export function before(text: string, draft: string): string {
+  return draft.trim() === '' ? text : `${text}\n\n${draft}`;
+}
 
 export const ConversationContext = createContext<ConversationTools | null>(null);
 
@@ -35,17 +44,12 @@ export function useConversation(): ConversationTools {
   return tools;
 }
 
-/** Open or folded, kept while the page lives; `undefined` until somebody has chosen. */
+/** Open or folded, kept while the page lives, and the same wherever that name is; `undefined` until somebody has chosen. */
 export function useChoice(name: string): [boolean | undefined, (isOpen: boolean) => void] {
-  const { memory } = useConversation();
-  const [, render] = useState(0);
-  return [
-    memory.choices.get(name),
-    (isOpen) => {
-      memory.choices.set(name, isOpen);
-      render((count) => count + 1);
-    },
-  ];
+  const { choices } = useConversation().memory;
+  const subscribe = useCallback((listener: () => void) => choices.subscribe(listener), [choices]);
+  const get = () => choices.get(name);
+  return [useSyncExternalStore(subscribe, get, get), (isOpen) => choices.set(name, isOpen)];
 }
 
 /** The text of an editor that is open, kept while the page lives; null: it is closed. */

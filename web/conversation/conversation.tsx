@@ -5,16 +5,18 @@ import type { ConversationHandle, HoldfastClient, TurnInfo } from '../client/con
 import { Button } from '../parts/button.tsx';
 import { useReadable } from '../parts/use-readable.ts';
 import { Announcer } from './announcer.tsx';
-import { before, Composer, type ComposerHandle } from './composer.tsx';
+import { Composer, type ComposerHandle } from './composer.tsx';
 import {
+  before,
   ConversationContext,
   type ConversationTools,
   type PanelName,
 } from './conversation-context.ts';
+import { canReplace, editOf, LostEdits } from './edits.ts';
 import { ConversationHeader } from './header.tsx';
 import { placeMemory } from './place-memory.ts';
 import { QueueList } from './queue-list.tsx';
-import { Refusal } from './refusal.tsx';
+import { Refusal, Remark } from './refusal.tsx';
 import { RowList, type RowListHandle } from './row-list.tsx';
 import { SideBySide } from './side-by-side.tsx';
 import { problemWords } from './words.ts';
@@ -36,6 +38,7 @@ function OneConversation({ handle, client, onOpenPanel, onOpenConversation }: Co
   const state = useReadable(handle);
   const { view, rows, work, older, isStale } = state;
   const [problem, setProblem] = useState<string | null>(null);
+  const [remark, setRemark] = useState<string | null>(null);
   const [compared, setCompared] = useState<TurnInfo | null>(null);
   const list = useRef<RowListHandle>(null);
   const composer = useRef<ComposerHandle>(null);
@@ -43,11 +46,17 @@ function OneConversation({ handle, client, onOpenPanel, onOpenConversation }: Co
   const callbacks = useRef({ onOpenPanel, onOpenConversation });
   callbacks.current = { onOpenPanel, onOpenConversation };
 
-  const tools = useMemo(
-    (): ConversationTools => ({
+  const tools = useMemo((): ConversationTools => {
+    const compose = (text: string): void => {
+      if (composer.current !== null) composer.current.compose(text);
+      // somebody went to another conversation while it was asked for
+      else handle.setDraft(before(text, handle.draft.get()));
+    };
+    const memory = placeMemory(handle.conversationId);
+    return {
       handle,
       client,
-      memory: placeMemory(handle.conversationId),
+      memory,
       openPanel: (panel) => callbacks.current.onOpenPanel(panel),
       openConversation: (conversationId) => callbacks.current.onOpenConversation(conversationId),
       perform: async (what, command) => {
@@ -59,16 +68,25 @@ function OneConversation({ handle, client, onOpenPanel, onOpenConversation }: Co
         return { is: 'refused' };
       },
       compare: setCompared,
-      compose: (text) => {
-        if (composer.current !== null) composer.current.compose(text);
-        // somebody went to another conversation while it was asked for
-        else handle.setDraft(before(text, handle.draft.get()));
+      compose,
+      editMessage: (messageId, text) => {
+        if (!canReplace(handle.get().view, messageId)) {
+          compose(text);
+          setRemark(GONE);
+          return;
+        }
+        const name = { of: 'message', id: messageId } as const;
+        const { text: open, original = null } = editOf(handle.edits.get(), name) ?? {};
+        memory.focused = messageId;
+        const isTouched = open !== undefined && open !== original;
+        handle.setEdit({ ...name, text: isTouched ? before(text, open) : text, original });
+        list.current?.show(messageId);
       },
+      say: setRemark,
       focusComposer: () => composer.current?.focus(),
       followEnd: () => list.current?.followEnd(),
-    }),
-    [handle, client],
-  );
+    };
+  }, [handle, client]);
   return (
     <ConversationContext value={tools}>
       <main className={isStale ? 'conversation conversation-stale' : 'conversation'}>
@@ -86,8 +104,10 @@ function OneConversation({ handle, client, onOpenPanel, onOpenConversation }: Co
         )}
         <div className="conversation-foot">
           <WorkRegion work={work} isStale={isStale} />
-          <QueueList queue={view.queue} isHeld={view.held} isKnown={state.is === 'ready'} />
+          <QueueList queue={view.queue} isHeld={view.held} />
+          <LostEdits />
           <Refusal words={problem} onClose={() => setProblem(null)} />
+          <Remark words={remark} onClose={() => setRemark(null)} />
           <Composer ref={composer} />
         </div>
         <Announcer handle={handle} />
@@ -96,6 +116,10 @@ function OneConversation({ handle, client, onOpenPanel, onOpenConversation }: Co
     </ConversationContext>
   );
 }
+
+/** What was to replace a message that cannot be replaced any more. */
+const GONE =
+  'The message that this was to replace is not part of the history any more: sent from here, it is a new one.';
 
 function Nothing({
   state,

@@ -2,6 +2,8 @@ import { memo, useRef, useState } from 'react';
 
 import { TITLE_LIMIT_CHARS } from '../../src/contracts/limits.ts';
 import type { ConversationViewValue } from '../../src/contracts/view.ts';
+import { isComposing } from '../parts/composing.ts';
+import { freshId } from '../parts/fresh-id.ts';
 import { Icon } from '../parts/icon.tsx';
 import { Menu } from '../parts/menu.tsx';
 import { usageText } from '../parts/usage-words.ts';
@@ -24,8 +26,9 @@ export const ConversationHeader = memo(function ConversationHeader({
   const { handle, perform, openPanel, openConversation } = useConversation();
   const [isRenaming, setRenaming] = useState(false);
   const fork = async (): Promise<void> => {
-    const made = await perform('fork the conversation', handle.fork({}));
-    if (made.is === 'done') openConversation(made.value.conversationId);
+    const conversationId = freshId();
+    const made = await perform('fork the conversation', handle.fork({ conversationId }));
+    if (made.is !== 'refused') openConversation(conversationId);
   };
   const rename = (next: string): void => {
     setRenaming(false);
@@ -109,7 +112,8 @@ function TitleEditor({
         return () => clearTimeout(timer);
       }}
       onKeyDown={(event) => {
-        if (event.nativeEvent.isComposing) return;
+        // an input method takes Enter and Escape for itself
+        if (isComposing(event)) return;
         const { value } = event.currentTarget;
         if (event.key === 'Enter') end(() => onDone(value));
         if (event.key === 'Escape') end(onCancel);

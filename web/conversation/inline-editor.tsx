@@ -21,6 +21,7 @@ export function InlineEditor({
   label,
   text,
   saveLabel,
+  takesFocus,
   onChange,
   onSave,
   onCancel,
@@ -28,6 +29,8 @@ export function InlineEditor({
   label: string;
   text: string;
   saveLabel: string;
+  /** Asked once, when it is drawn. */
+  takesFocus: () => boolean;
   onChange: (text: string) => void;
   onSave: () => void;
   onCancel: () => void;
@@ -36,8 +39,10 @@ export function InlineEditor({
   const problemId = useId();
   const problem = promptProblem(text);
   const canSave = problem === null && text.trim() !== '';
+  const shallFocus = useRef(takesFocus);
   useLayoutEffect(() => {
     const element = area.current;
+    if (!shallFocus.current()) return;
     element?.focus();
     element?.setSelectionRange(element.value.length, element.value.length);
     // once the list around it knows how large it is

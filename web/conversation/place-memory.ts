@@ -15,11 +15,32 @@ export type ScrollPlace = {
 
 export type PlaceMemory = {
   scroll: ScrollPlace | null;
-  /** By the name of the choice: whether it is open. */
-  readonly choices: Map<string, boolean>;
+  readonly choices: Choices;
   /** By the name of the editor: its text. */
   readonly texts: Map<string, string>;
+  /** The editor that was asked for last, until it has the focus. */
+  focused: string | null;
 };
+
+/** By the name of the choice: whether it is open. */
+export class Choices {
+  readonly #chosen = new Map<string, boolean>();
+  readonly #listeners = new Set<() => void>();
+
+  get(name: string): boolean | undefined {
+    return this.#chosen.get(name);
+  }
+
+  set(name: string, isOpen: boolean): void {
+    this.#chosen.set(name, isOpen);
+    for (const listener of this.#listeners) listener();
+  }
+
+  subscribe(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => void this.#listeners.delete(listener);
+  }
+}
 
 /** Conversations that are remembered. */
 const REMEMBERED = 40;
@@ -30,8 +51,9 @@ const memories = new Map<string, PlaceMemory>();
 export function placeMemory(conversationId: string): PlaceMemory {
   const memory = memories.get(conversationId) ?? {
     scroll: null,
-    choices: new Map<string, boolean>(),
+    choices: new Choices(),
     texts: new Map<string, string>(),
+    focused: null,
   };
   memories.delete(conversationId);
   memories.set(conversationId, memory);

@@ -1,16 +1,10 @@
-import {
-  useEffect,
-  useLayoutEffect,
-  useRef,
-  useState,
-  type FocusEvent,
-  type KeyboardEvent,
-} from 'react';
+import { useLayoutEffect, useRef, useState, type FocusEvent, type KeyboardEvent } from 'react';
 
 import type { QueueItemValue } from '../client/contract.ts';
 import { Button, IconButton } from '../parts/button.tsx';
 import { Icon } from '../parts/icon.tsx';
-import { useConversation, useEditorText } from './conversation-context.ts';
+import { useChoice, useConversation } from './conversation-context.ts';
+import { savingChoice, useEditor } from './edits.ts';
 import { InlineEditor } from './inline-editor.tsx';
 import { mailWords } from './words.ts';
 
@@ -21,16 +15,12 @@ const SHOWN = 4;
 export function QueueList({
   queue,
   isHeld,
-  isKnown,
 }: {
   queue: readonly QueueItemValue[];
   isHeld: boolean;
-  /** It has been loaded: what is not in it waits no more. */
-  isKnown: boolean;
 }) {
   const { handle, perform } = useConversation();
   const [isAll, setAll] = useState(false);
-  useOrphans(queue, isKnown);
   const place = useKeptFocus(queue);
   if (queue.length === 0) return null;
   const shown = isAll ? queue : queue.slice(0, SHOWN);
@@ -77,26 +67,6 @@ export function QueueList({
   );
 }
 
-/** What was being edited when it began to run, or was removed elsewhere, is not lost: it goes into the composer. */
-function useOrphans(queue: readonly QueueItemValue[], isKnown: boolean): void {
-  const { memory, compose } = useConversation();
-  const contents = useRef(new Map<string, string>());
-  useEffect(() => {
-    if (!isKnown) return;
-    const waiting = new Map(queue.map((item) => [editorName(item.requestId), item.content]));
-    // also of what went while another conversation was looked at
-    for (const [name, text] of memory.texts) {
-      if (!name.startsWith(EDITOR) || waiting.has(name)) continue;
-      memory.texts.delete(name);
-      if (text !== contents.current.get(name)) compose(text);
-    }
-    contents.current = waiting;
-  }, [queue, isKnown, memory, compose]);
-}
-
-const EDITOR = 'queue ';
-const editorName = (requestId: string): string => EDITOR + requestId;
-
 /** The button that had the focus went with its item: the same one of the item in its place has it then, else the composer. */
 function useKeptFocus(queue: readonly QueueItemValue[]) {
   const { focusComposer } = useConversation();
@@ -138,20 +108,24 @@ function QueueRow({
 }) {
   const { handle, perform, compose, focusComposer } = useConversation();
   const { requestId, content, mail, attempt } = item;
-  const [draft, setDraft] = useEditorText(editorName(requestId));
+  const editor = useEditor({ of: 'queued', id: requestId }, content);
+  const { text } = editor;
+  const [isSaving = false, setSaving] = useChoice(savingChoice(requestId));
+  const isOpen = text !== null && !isSaving;
   // of a retry the text is its turn's; what is offered to the running turn may be taken at any moment
   const canEdit = mail === undefined && attempt === 1 && item.steer !== true;
-  /** What was typed is not lost: refused, it is edited on, or has become a message when the item waits no more. */
-  const save = async (text: string): Promise<void> => {
-    const command = handle.updateQueued(requestId, { content: text });
+  /** It stays kept until there is an answer. Refused, it is edited on, or has become a message when the item waits no more. */
+  const save = async (changed: string): Promise<void> => {
+    setSaving(true);
+    const command = handle.updateQueued(requestId, { content: changed });
     const { is } = await perform('change it', command);
-    if (is !== 'refused') return;
-    const { queue } = handle.get().view;
-    if (queue.some((each) => each.requestId === requestId)) setDraft(text);
-    else compose(text);
+    const waits = handle.get().view.queue.some((each) => each.requestId === requestId);
+    if (is === 'refused' && !waits) compose(changed);
+    if (is !== 'refused' || !waits) editor.close();
+    setSaving(false);
   };
   const byKeys = (event: KeyboardEvent): void => {
-    if (!event.altKey || draft !== null) return;
+    if (!event.altKey || isOpen) return;
     const by = { ArrowUp: -1, ArrowDown: 1 }[event.key];
     if (by === undefined) return;
     // Alt with an arrow is the chat above or below, elsewhere
@@ -159,23 +133,23 @@ function QueueRow({
     event.stopPropagation();
     onMove(item, by);
   };
-  if (draft !== null)
+  if (isOpen)
     return (
       <li className="queue-item queue-item-editing">
         <InlineEditor
           label="Edit queued message"
           saveLabel="Save"
-          text={draft}
-          onChange={setDraft}
+          text={text}
+          takesFocus={editor.takesFocus}
+          onChange={editor.write}
           onCancel={() => {
-            setDraft(null);
+            editor.close();
             focusComposer();
           }}
           onSave={() => {
-            setDraft(null);
             focusComposer();
-            if (draft === content) return;
-            void save(draft);
+            if (text === content) editor.close();
+            else void save(text);
           }}
         />
       </li>
@@ -188,7 +162,7 @@ function QueueRow({
       </div>
       <div className="queue-item-buttons">
         {canEdit && (
-          <IconButton size="s" icon="edit" label="Edit" onClick={() => setDraft(content)} />
+          <IconButton size="s" icon="edit" label="Edit" disabled={isSaving} onClick={editor.open} />
         )}
         <IconButton
           size="s"

@@ -25,7 +25,8 @@ import type { ScrollPlace } from './place-memory.ts';
 import { RowView } from './rows/row.tsx';
 import { useScrollIntent } from './scroll-intent.ts';
 
-export type RowListHandle = { followEnd(): void };
+/** `show`: brings the row of that key into sight, where it stays. */
+export type RowListHandle = { followEnd(): void; show(key: string): void };
 
 /** Of a row that was never measured; measured on real conversations. Source: page-stack, section 4. */
 const ROW_SIZE = 160;
@@ -123,7 +124,14 @@ export function RowList({
     setAway(false);
     follow();
   }, [follow]);
-  useImperativeHandle(ref, () => ({ followEnd }), [followEnd]);
+  const show = useCallback((key: string) => {
+    const index = drawn.current.rows.findIndex((row) => row.key === key);
+    if (index < 0) return;
+    isFollowing.current = false;
+    setAway(true);
+    list.current?.scrollToIndex(index, { align: 'nearest' });
+  }, []);
+  useImperativeHandle(ref, () => ({ followEnd, show }), [followEnd, show]);
 
   return (
     <div className="row-list">

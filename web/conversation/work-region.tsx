@@ -1,6 +1,6 @@
-import { useEffect, useId, useRef, useState } from 'react';
+import { useId, useState } from 'react';
 
-import type { ConversationHandle, Work } from '../client/contract.ts';
+import type { Outcome, Work } from '../client/contract.ts';
 import { Button } from '../parts/button.tsx';
 import { Icon } from '../parts/icon.tsx';
 import { durationWords } from '../parts/time-words.ts';
@@ -17,7 +17,6 @@ const TIMESTAMP = /^\d{4}-\d{2}-\d{2}T[\d:.]+Z$/u;
 
 /** What the running turn does: in words, since when, and when it was last heard of. Nothing while nothing runs. */
 export function WorkRegion({ work, isStale }: { work: Work | null; isStale: boolean }) {
-  const retry = useRetryAfterEnd();
   if (work === null) return null;
   return (
     <section
@@ -38,7 +37,7 @@ export function WorkRegion({ work, isStale }: { work: Work | null; isStale: bool
       {work.retrying !== null && <Retrying retrying={work.retrying} />}
       {work.cancelling.length > 0 && <CancelSteps steps={work.cancelling} />}
       {work.quiet !== null && work.cancelling.length === 0 && (
-        <Quiet key={work.quiet.sinceMs} work={work} quiet={work.quiet} onRetry={retry} />
+        <Quiet key={work.quiet.sinceMs} work={work} quiet={work.quiet} />
       )}
     </section>
   );
@@ -92,16 +91,13 @@ function CancelSteps({ steps }: { steps: Work['cancelling'] }) {
   );
 }
 
-function Quiet({
-  work,
-  quiet,
-  onRetry,
-}: {
-  work: Work;
-  quiet: NonNullable<Work['quiet']>;
-  onRetry: (turnId: string) => void;
-}) {
-  const { handle, perform } = useConversation();
+function Quiet({ work, quiet }: { work: Work; quiet: NonNullable<Work['quiet']> }) {
+  const { handle, perform, focusComposer } = useConversation();
+  /** What had the focus goes with the first step of the cancel. */
+  const end = (what: string, command: Promise<Outcome<unknown>>): void => {
+    void perform(what, command);
+    focusComposer();
+  };
   const [isWaiting, setWaiting] = useState(false);
   const evidenceId = useId();
   if (isWaiting)
@@ -137,14 +133,10 @@ function Quiet({
         <Button size="s" onClick={() => setWaiting(true)}>
           Wait
         </Button>
-        <Button
-          size="s"
-          variant="danger"
-          onClick={() => void perform('cancel the turn', handle.cancel())}
-        >
+        <Button size="s" variant="danger" onClick={() => end('cancel the turn', handle.cancel())}>
           Cancel turn
         </Button>
-        <Button size="s" onClick={() => onRetry(work.turnId)}>
+        <Button size="s" onClick={() => end('retry the turn', handle.retryAfterEnd(work.turnId))}>
           Retry
         </Button>
       </div>
@@ -154,41 +146,4 @@ function Quiet({
 
 function Silence({ sinceMs }: { sinceMs: number }) {
   return durationOf(useNow(1_000) - sinceMs);
-}
-
-/** A turn that runs cannot be retried: it is cancelled, and retried once it has ended otherwise than well. */
-function useRetryAfterEnd(): (turnId: string) => void {
-  const { handle, perform } = useConversation();
-  const stop = useRef<(() => void) | null>(null);
-  useEffect(() => () => stop.current?.(), [handle]);
-  return (turnId) => {
-    stop.current?.();
-    stop.current = whenEnded(handle, turnId, (isRetryable) => {
-      stop.current = null;
-      if (isRetryable) void perform('retry', handle.retry(turnId));
-    });
-    const cancel = async (): Promise<void> => {
-      const { is } = await perform('cancel the turn', handle.cancel());
-      if (is === 'refused') stop.current?.();
-    };
-    void cancel();
-  };
-}
-
-/** Calls `then` once, when that turn runs no more. Answers with how to give that up. */
-function whenEnded(
-  handle: ConversationHandle,
-  turnId: string,
-  then: (isRetryable: boolean) => void,
-): () => void {
-  const unsubscribe = handle.subscribe(() => {
-    const { work, rows } = handle.get();
-    if (work?.turnId === turnId) return;
-    const end = rows.findLast((row) => row.type === 'turn-end' && row.turn.turnId === turnId);
-    const outcome = end?.type === 'turn-end' ? end.turn.outcome : null;
-    if (outcome === null) return;
-    unsubscribe();
-    then(outcome !== 'completed');
-  });
-  return unsubscribe;
 }

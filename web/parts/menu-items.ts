@@ -14,6 +14,8 @@ export type MenuItem = {
   checked?: boolean;
   /** A line is drawn above it. */
   separated?: boolean;
+  /** The menu stays open: it brings more items, where it is. */
+  isMore?: boolean;
 };
 
 export type MenuProps = {

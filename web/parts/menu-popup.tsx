@@ -36,7 +36,13 @@ function MenuRow({ item }: { item: MenuItem }) {
     <>
       {separated === true && <BaseMenu.Separator className="menu-separator" />}
       {checked === undefined ? (
-        <BaseMenu.Item className={className} label={label} disabled={disabled} onClick={onSelect}>
+        <BaseMenu.Item
+          className={className}
+          label={label}
+          disabled={disabled}
+          closeOnClick={item.isMore !== true}
+          onClick={onSelect}
+        >
           {icon !== undefined && <Icon name={icon} size={17} />}
           {words}
         </BaseMenu.Item>

@@ -1,13 +1,15 @@
 import { describe, expect, test } from 'vitest';
 
+import type { ConversationViewValue } from '../../../src/contracts/view.ts';
 import {
+  activityOf,
   badgesOf,
   groupByDay,
   mergeChats,
   neighbour,
   snippetParts,
 } from '../../../web/app/chats.ts';
-import { summary } from './fixtures.ts';
+import { conversation, summary } from './fixtures.ts';
 
 const words = (part: Parameters<typeof summary>[0]) => badgesOf(summary(part)).map((b) => b.words);
 
@@ -22,6 +24,30 @@ describe('badges', () => {
     [{ queued: 3, held: true }, ['queued 3', 'held']],
   ] as const)('%j', (part, expected) => {
     expect(words(part)).toEqual(expected);
+  });
+});
+
+describe('of the conversation that is shown, badges are what it shows', () => {
+  const activeTurn: ConversationViewValue['activeTurn'] = {
+    turnId: 't1',
+    attempt: 1,
+    requestId: 'r1',
+    phase: 'streaming',
+    startedAt: '2026-11-22T09:00:00.000Z',
+    lastActivityAt: '2026-11-22T09:00:00.000Z',
+  };
+  const shown = (part: Partial<ConversationViewValue>) =>
+    badgesOf(activityOf(conversation(part))).map((badge) => badge.words);
+
+  test('a turn that has ended runs no more, before the engine has settled what comes after it', () => {
+    expect(shown({ state: 'processing', activeTurn })).toEqual(['running']);
+    expect(shown({ state: 'processing' })).toEqual([]);
+    expect(shown({ state: 'cancelled', activeTurn })).toEqual(['cancelling']);
+    expect(shown({ state: 'cancelled' })).toEqual([]);
+  });
+  test('what waits in it', () => {
+    const item = { requestId: 'r2', turnId: 't2', content: 'x', attempt: 1, position: 0 };
+    expect(shown({ queue: [item], held: true })).toEqual(['queued 1', 'held']);
   });
 });
 

@@ -118,6 +118,30 @@ describe('the first message', () => {
     moveStartDraft(client, { tableId: 't1', conversationId: 'c1' }, place);
     expect(conversation.draft.get()).toBe('Hello\n\nand this');
   });
+  test('where it cannot be kept it says so, and tries again each time it is asked', () => {
+    const place = shelf();
+    let isFull = true;
+    const filling: Shelf = {
+      ...place,
+      setItem(key, value) {
+        if (isFull) throw new Error('QuotaExceededError');
+        place.setItem(key, value);
+      },
+    };
+    const drafts = startDrafts(null, filling);
+    expect(drafts.isKept()).toBe(true);
+    drafts.setText('Hello');
+    expect(drafts.isKept()).toBe(false);
+    drafts.setText(' ');
+    expect(drafts.isKept()).toBe(true);
+    drafts.setText('Hello again');
+    isFull = false;
+    expect(drafts.isKept()).toBe(true);
+    expect(startDrafts(null, place).get().text).toBe('Hello again');
+    const nowhere = startDrafts(null, null);
+    nowhere.setText('Hello');
+    expect(nowhere.isKept()).toBe(false);
+  });
   test('cleared, the next one has ids of its own', () => {
     const drafts = startDrafts(null, shelf());
     const { tableId } = drafts.get();

@@ -287,6 +287,7 @@ export function fixtureClient(world: World = {}): FixtureClient {
       takeBack: () => '',
       cancel: (request) => ask('cancel', [conversationId, request], {}),
       retry: (turnId) => ask('retry', [conversationId, turnId], {}),
+      retryAfterEnd: (turnId) => ask('retryAfterEnd', [conversationId, turnId], {}),
       answer: (request) => ask('answer', [conversationId, request], {}),
       updateQueued: (requestId) => ask('updateQueued', [conversationId, requestId], {}),
       removeQueued: (requestId) => ask('removeQueued', [conversationId, requestId], {}),
@@ -313,12 +314,16 @@ export function fixtureClient(world: World = {}): FixtureClient {
         ),
       draft,
       setDraft: (text) => draft.set(text),
+      edits: constant([]),
+      setEdit: () => {},
+      endEdit: () => {},
     };
   };
   return {
     asked,
     link,
     tables,
+    loadMoreTables: () => asked.push(['loadMoreTables']),
     tableView: view,
     setToken: (token) => asked.push(['setToken', token]),
     reconnect: () => asked.push(['reconnect']),

@@ -13,7 +13,7 @@ import { fixtureClient, NOW_MS, minutesAgo, summary } from './fixtures.ts';
 
 const html = renderToStaticMarkup;
 const none = () => {};
-const actions = { onOpen: none, onRename: none, onArchive: none, onFork: none };
+const actions = { onOpen: none, follow: null, onRename: none, onArchive: none, onFork: none };
 const pages = { items: [], is: 'idle', problem: null, hasMore: false, loadMore: none } as const;
 
 function list(chats: Parameters<typeof ChatList>[0]['chats'], isSearch = false) {

@@ -463,6 +463,81 @@ describe('blocks: what is put around a source', () => {
   });
 });
 
+describe('blocks: the pieces of a fence', () => {
+  const fencesOf = (text: string) => blocksOf('m', text).sealed.map(({ fence }) => fence);
+
+  it('say which one they are of, and together have its code', () => {
+    const code = 'let x = 1;\n'.repeat(2_000);
+    const found = fencesOf(`before\n\n\`\`\`ts\n${code}\`\`\`\n\nafter`);
+    const own = found.filter((fence) => fence !== undefined);
+    expect(own.length).toBeGreaterThan(2);
+    expect(own.map(({ key, isFirst, goesOn }) => ({ key, isFirst, goesOn }))).toEqual(
+      own.map((_, index) => ({
+        key: 'm.1',
+        isFirst: index === 0,
+        goesOn: index < own.length - 1,
+      })),
+    );
+    expect(own.map((fence) => fence.code).join('')).toBe(code);
+    expect([found[0], found.at(-1)]).toEqual([undefined, undefined]);
+  });
+
+  it('of one that is not cut there are none', () => {
+    expect(fencesOf(`\`\`\`ts\nx\n\`\`\`\n${long}`)).toEqual([undefined, undefined]);
+    expect(fencesOf('word '.repeat(4_000)).every((fence) => fence === undefined)).toBe(true);
+  });
+
+  it('two fences, one behind the other, are two; so is one that was never closed', () => {
+    const one = `\`\`\`\n${'a\n'.repeat(5_000)}\`\`\`\n`;
+    const keys = fencesOf(`${one}~~~\n${'b\n'.repeat(5_000)}`).map((fence) => fence?.key);
+    expect(keys).toEqual(['m.0', 'm.0', 'm.2', 'm.2']);
+    const last = fencesOf(`~~~\n${'b\n'.repeat(5_000)}`).at(-1);
+    expect(last).toMatchObject({ key: 'm.0', isFirst: false, goesOn: false });
+  });
+
+  it('while it comes, each but the open one goes on', () => {
+    const cutter = new BlockCutter('m');
+    cutter.append(`~~~js\n${'code\n'.repeat(2_000)}mo`);
+    expect(cutter.sealed.map(({ fence }) => fence?.goesOn)).toEqual([true]);
+    expect(cutter.open?.fence).toMatchObject({ key: 'm.0', isFirst: false, goesOn: false });
+    expect(cutter.open?.fence?.code.endsWith('\nmo')).toBe(true);
+  });
+
+  it('have the code of the fence, however it is written and wherever it is cut', () => {
+    const line = fc.oneof(
+      fc.constantFrom('', '  indented', '``', 'x'.repeat(BLOCK_LIMIT_CHARS), 'two words'),
+      fc.string({ unit: fc.constantFrom('a', ' ', '😀', '~'), maxLength: 60 }),
+    );
+    fc.assert(
+      fc.property(
+        fc.array(line, { minLength: 700, maxLength: 1_500, size: 'max' }),
+        fc.constantFrom('', ' ', '   '),
+        fc.constantFrom('\n', '\r\n'),
+        fc.constantFrom('````````', '````````ts x', '~~~~~~~~'.repeat(8)),
+        fc.boolean(),
+        (lines, indent, end, opener, isClosed) => {
+          const close = isClosed ? `${indent}${/^(?:`+|~+)/.exec(opener)?.[0]}${end}` : '';
+          const body = lines.map((each) => indent + each + end).join('');
+          const all = fencesOf(`${indent}${opener}${end}${body}${close}`);
+          expect(all.length).toBeGreaterThan(1);
+          const code = lines.map((each) => each + end).join('');
+          expect(all.map((fence) => fence?.code).join('')).toBe(code);
+        },
+      ),
+      { numRuns: 12 },
+    );
+  });
+
+  it('the same source that now goes on is another block', () => {
+    const first = `~~~\n${'x'.repeat(BLOCK_LIMIT_CHARS - 5)}\n`;
+    const known = blocksOf('m', first).sealed;
+    const longer = blocksOf('m', `${first}more`, known).sealed;
+    expect(known[0]?.fence).toBeUndefined();
+    expect(longer[0]?.source).toBe(known[0]?.source);
+    expect(longer[0]?.fence?.goesOn).toBe(true);
+  });
+});
+
 describe('blocks: another cut of the same text', () => {
   it('takes the blocks that are the same', () => {
     const first = blocksOf('m', `${long}${long}b`);

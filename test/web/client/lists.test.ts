@@ -74,6 +74,47 @@ describe('tables', () => {
     expect(ids()).toEqual(['t9']);
   });
 
+  it('those behind the first pages when they are asked for, and they stay with the next link', async () => {
+    const { clock, gateway, page, start } = await live();
+    const all = Array.from({ length: 13 }, (_, index) => table(`t${index}`));
+    let isBroken = false;
+    gateway.answers = ({ url }) => {
+      if (!url.includes('/v1/tables')) return undefined;
+      if (isBroken) return { status: 500, retryAfterMs: null, body: undefined };
+      const place = Number(/cursor=(\d+)/.exec(url)?.[1] ?? 0);
+      const nextCursor = place + 1 < all.length ? String(place + 1) : null;
+      return answer({ items: all.slice(place, place + 1), nextCursor });
+    };
+    const client = start();
+    await clock.advance(0);
+    await clock.advance(0);
+    const count = () => client.tables.get().items.length;
+    expect(client.tables.get()).toMatchObject({ is: 'ready', hasMore: true });
+    expect(count()).toBe(10);
+    client.loadMoreTables();
+    client.loadMoreTables();
+    await clock.advance(0);
+    expect(client.tables.get()).toMatchObject({ is: 'ready', hasMore: true });
+    expect(count()).toBe(11);
+    isBroken = true;
+    client.loadMoreTables();
+    await clock.advance(2_000);
+    expect(client.tables.get()).toMatchObject({ is: 'ready', hasMore: true });
+    isBroken = false;
+    page.socket.close(1006);
+    await clock.advance(500);
+    expect(count()).toBe(11);
+    client.loadMoreTables();
+    await clock.advance(0);
+    client.loadMoreTables();
+    await clock.advance(0);
+    expect(count()).toBe(13);
+    expect(client.tables.get().hasMore).toBe(false);
+    client.loadMoreTables();
+    await clock.advance(0);
+    expect(new Set(client.tables.get().items.map(({ tableId }) => tableId)).size).toBe(13);
+  });
+
   it('what has failed says so, until there is an answer', async () => {
     const { clock, gateway, start, page } = await live();
     gateway.answers = ({ url }) =>

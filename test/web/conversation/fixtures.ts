@@ -4,6 +4,7 @@ import type {
   Block,
   ConversationHandle,
   ConversationState,
+  Edit,
   HoldfastClient,
   LinkState,
   Outcome,
@@ -489,6 +490,7 @@ export function fakeHandle(name: string): FakeHandle {
     };
   const done = Promise.resolve<Outcome<never>>({ ok: true, accepted: true });
   const draft = writable('');
+  const edits = writable<readonly Edit[]>([]);
   return {
     conversationId: `c-${name}`,
     calls,
@@ -507,6 +509,7 @@ export function fakeHandle(name: string): FakeHandle {
     takeBack: noted('takeBack', 'what was refused'),
     cancel: noted('cancel', done),
     retry: noted('retry', done),
+    retryAfterEnd: noted('retryAfterEnd', done),
     answer: noted('answer', done),
     updateQueued: noted('updateQueued', done),
     removeQueued: noted('removeQueued', done),
@@ -523,6 +526,9 @@ export function fakeHandle(name: string): FakeHandle {
     why: noted('why', done),
     draft,
     setDraft: (text) => draft.set(text),
+    edits,
+    setEdit: (edit) => edits.set([...edits.get(), edit]),
+    endEdit: noted('endEdit', undefined),
   };
 }
 

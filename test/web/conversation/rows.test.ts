@@ -25,6 +25,8 @@ function draw(row: Row, state = 'finished'): string {
     perform: () => Promise.resolve({ is: 'accepted' }),
     compare: () => undefined,
     compose: () => undefined,
+    editMessage: () => undefined,
+    say: () => undefined,
     followEnd: () => undefined,
     focusComposer: () => undefined,
   };

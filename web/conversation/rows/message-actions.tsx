@@ -4,6 +4,7 @@ import type { MessageViewValue } from '../../../src/contracts/view.ts';
 import { Button, IconButton } from '../../parts/button.tsx';
 import { CopyButton } from '../../parts/copy-button.tsx';
 import { Dialog } from '../../parts/dialog.tsx';
+import { freshId } from '../../parts/fresh-id.ts';
 import { Icon } from '../../parts/icon.tsx';
 import { Menu, type MenuItem } from '../../parts/menu.tsx';
 import { useSelected } from '../../parts/use-readable.ts';
@@ -27,8 +28,10 @@ export function MessageActions({
   const isCut = message.cut === true;
 
   const fork = async (): Promise<void> => {
-    const made = await perform('fork the conversation', handle.fork({ messageId }));
-    if (made.is === 'done') openConversation(made.value.conversationId);
+    const conversationId = freshId();
+    const command = handle.fork({ messageId, conversationId });
+    const made = await perform('fork the conversation', command);
+    if (made.is !== 'refused') openConversation(conversationId);
   };
   const rollBack = (): void => {
     setAsking(false);

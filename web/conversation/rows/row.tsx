@@ -53,6 +53,8 @@ export function rowName(row: Row): string {
 function rowClass(row: Row): string {
   const classes = ['row', `row-${row.type}`];
   if (row.type === 'block' && row.isFirst) classes.push('row-first-block');
+  if (row.type === 'block' && row.block.fence?.isFirst === false)
+    classes.push('row-fence-continued');
   if ('message' in row && row.message.cut === true) classes.push('row-cut-away');
   return classes.join(' ');
 }

@@ -8,9 +8,14 @@ import { UserText } from './user-row.tsx';
 
 /** What the log does not have: on its way, or refused. */
 export function UnsentRow({ unsent }: { unsent: Unsent }) {
-  const { handle, client, compose } = useConversation();
+  const { handle, client, compose, editMessage } = useConversation();
   const isLive = useSelected(client.link, (link) => link.is === 'live');
-  const { requestId, content } = unsent;
+  const { requestId, content, replaces } = unsent;
+  const edit = (): void => {
+    const text = handle.takeBack(requestId);
+    if (replaces === null) compose(text);
+    else editMessage(replaces, text);
+  };
   const isRefused = unsent.is === 'refused';
   return (
     <div className={`user-row unsent-row ${isRefused ? 'unsent-row-refused' : ''}`}>
@@ -24,7 +29,7 @@ export function UnsentRow({ unsent }: { unsent: Unsent }) {
           <Button size="s" variant="primary" onClick={() => handle.sendAgain(requestId)}>
             Send again
           </Button>
-          <Button size="s" onClick={() => compose(handle.takeBack(requestId))}>
+          <Button size="s" onClick={edit}>
             Edit
           </Button>
         </div>

@@ -1,5 +1,6 @@
 import type { MessageViewValue } from '../../../src/contracts/view.ts';
-import { useChoice, useConversation, useEditorText } from '../conversation-context.ts';
+import { useChoice, useConversation } from '../conversation-context.ts';
+import { useEditor } from '../edits.ts';
 import { InlineEditor } from '../inline-editor.tsx';
 import { LongText } from '../long-text.tsx';
 import { sizeText } from '../words.ts';
@@ -11,23 +12,25 @@ const FOLD_CHARS = 2_000;
 /** What somebody said. */
 export function UserRow({ rowKey, message }: { rowKey: string; message: MessageViewValue }) {
   const { handle, followEnd, focusComposer } = useConversation();
-  const [draft, setDraft] = useEditorText(`edit ${rowKey}`);
   const { content, messageId } = message;
-  if (draft !== null)
+  const editor = useEditor({ of: 'message', id: messageId }, content);
+  const { text } = editor;
+  if (text !== null && message.cut !== true)
     return (
       <div className="user-row user-row-editing">
         <InlineEditor
           label="Edit message"
           saveLabel="Send"
-          text={draft}
-          onChange={setDraft}
+          text={text}
+          takesFocus={editor.takesFocus}
+          onChange={editor.write}
           onCancel={() => {
-            setDraft(null);
+            editor.close();
             focusComposer();
           }}
           onSave={() => {
-            handle.send({ content: draft, replaces: messageId });
-            setDraft(null);
+            handle.send({ content: text, replaces: messageId });
+            editor.close();
             followEnd();
             focusComposer();
           }}
@@ -41,7 +44,7 @@ export function UserRow({ rowKey, message }: { rowKey: string; message: MessageV
   return (
     <div className="user-row">
       <UserText name={rowKey} text={content} />
-      <MessageActions message={message} onEdit={() => setDraft(content)} />
+      <MessageActions message={message} onEdit={editor.open} />
     </div>
   );
 }
