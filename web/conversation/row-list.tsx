@@ -12,6 +12,7 @@ import {
   useLayoutEffect,
   useRef,
   useState,
+  type KeyboardEvent,
   type Ref,
 } from 'react';
 import { VList, type VListHandle } from 'virtua';
@@ -132,6 +133,17 @@ export function RowList({
     list.current?.scrollToIndex(index, { align: 'nearest' });
   }, []);
   useImperativeHandle(ref, () => ({ followEnd, show }), [followEnd, show]);
+  // the browser's own way there ends where a row turns out to be larger than was thought
+  const onKeyDown = (event: KeyboardEvent): void => {
+    intent.listeners.onKeyDown();
+    const isPlain = !event.shiftKey && !event.ctrlKey && !event.altKey && !event.metaKey;
+    const first = drawn.current.rows[0];
+    if (event.target !== event.currentTarget || !isPlain || first === undefined) return;
+    if (event.key === 'Home') show(first.key);
+    else if (event.key === 'End') followEnd();
+    else return;
+    event.preventDefault();
+  };
 
   return (
     <div className="row-list">
@@ -155,6 +167,7 @@ export function RowList({
           askForOlder();
         }}
         {...intent.listeners}
+        onKeyDown={onKeyDown}
       >
         {(row) => <RowView key={row.key} row={row} />}
       </VList>
