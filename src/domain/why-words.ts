@@ -42,10 +42,10 @@ const WORDS: Readonly<Record<string, { what: string; value: (value: unknown) => 
     },
     pid: { what: 'its pid', value: (value) => (value === null ? null : shown(value)) },
     cpuMsUsed: {
-      what: 'CPU used meanwhile',
+      what: 'CPU used',
       value: (value) => (typeof value === 'number' ? lasting(value) : shown(value)),
     },
-    cpuMsUsedSince: { what: 'meanwhile is since', value: shown },
+    cpuMsUsedSince: { what: 'counted since', value: shown },
     processes: {
       what: 'processes of the turn',
       value: (value) => (Array.isArray(value) ? String(value.length) : shown(value)),

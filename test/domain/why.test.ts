@@ -644,7 +644,7 @@ describe('evidence', () => {
       provider: 'scripted',
       'the provider’s process': 'lives',
       'its pid': '4711',
-      'CPU used meanwhile': '0.0 s',
+      'CPU used': '0.0 s',
       'processes of the turn': '2',
     });
   });
