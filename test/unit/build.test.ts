@@ -43,9 +43,9 @@ beforeEach(() => {
   write('src/workflows/index.ts', 'export async function nothing(): Promise<void> {}');
   write(
     'web/index.html',
-    '<!doctype html><title>x</title><script type="module" src="./main.tsx"></script>',
+    '<!doctype html><title>x</title><script type="module" src="./main.ts"></script>',
   );
-  write('web/main.tsx', 'document.title = `built for ${process.env.NODE_ENV}`;');
+  write('web/main.ts', 'document.title = `built for ${process.env.NODE_ENV}`;');
 });
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
@@ -65,10 +65,26 @@ test(
 );
 
 test(
+  'what draws the page is named by its document, and is compiled where it is read',
+  { timeout: 60_000 },
+  async () => {
+    write('web/main.ts', `import('./draw.tsx').then(({ draw }) => draw());`);
+    write('web/draw.tsx', `export const draw = (): void => console.log('drawn');`);
+    expect(await build()).toMatchObject({ code: 0 });
+    const document = readFileSync(join(folder, 'dist/web/index.html'), 'utf8');
+    const named = /<link rel="modulepreload" crossorigin href="(\/assets\/draw-[\w-]+\.js)">/;
+    const [, drawing = ''] = named.exec(document) ?? [];
+    const code = readFileSync(join(folder, 'dist/web', drawing), 'utf8');
+    expect(code).toMatch(/^\/\/# allFunctionsCalledOnLoad\n/);
+    expect(code).toContain('drawn');
+  },
+);
+
+test(
   'a page that cannot be built is no reason not to start, and is one to fail a build',
   { timeout: 60_000 },
   async () => {
-    write('web/main.tsx', 'this is no program');
+    write('web/main.ts', 'this is no program');
     const started = await build('--page-optional');
     expect(started.code).toBe(0);
     expect(started.said).toContain('the page could not be built');

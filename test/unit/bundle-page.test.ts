@@ -40,7 +40,7 @@ beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'holdfast-bundle-page-'));
   builds = 0;
   write('web/index.html', 'one');
-  write('web/main.tsx', 'export {};');
+  write('web/main.ts', 'export {};');
   write('src/contracts/ids.ts', 'export const a = 1;');
   write('package-lock.json', '{"packages":{"node_modules/react":{"version":"19.0.0"}}}');
 });
@@ -70,7 +70,7 @@ describe('the page', () => {
 
   test('does not mind touched files, nor files it cannot hold', async () => {
     await ensure();
-    utimesSync(join(folder, 'web/main.tsx'), new Date(0), new Date(0));
+    utimesSync(join(folder, 'web/main.ts'), new Date(0), new Date(0));
     write('src/store/port.ts', 'export {};');
     expect((await ensure()).built).toBe(false);
   });
@@ -142,7 +142,7 @@ describe('the page', () => {
   test('stays as it was when the new one cannot be made, and nothing is left lying about', async () => {
     await ensure();
     const before = inDist();
-    write('web/main.tsx', 'export const broken = ;');
+    write('web/main.ts', 'export const broken = ;');
     await expect(ensure(() => Promise.reject(new Error('syntax')))).rejects.toThrow('syntax');
     expect(page()).toBe('one');
     expect(inDist()).toEqual(before);

@@ -1,4 +1,3 @@
-import '../styles/conversation.css';
 import { useMemo, useRef, useState } from 'react';
 
 import type { ConversationHandle, HoldfastClient, TurnInfo } from '../client/contract.ts';
