@@ -112,6 +112,7 @@ export class ConversationFold {
     const known = new Set(messages.map(({ messageId }) => messageId));
     for (const messageId of this.#cuts.keys())
       if (!known.has(messageId)) this.#cuts.delete(messageId);
+      else this.#catchUp(messageId);
     for (const message of messages) {
       const { tool, turnId, attempt, messageId } = message;
       if (tool !== undefined) this.#tools.set(callKey(turnId, attempt, tool.toolCallId), messageId);
@@ -246,6 +247,21 @@ export class ConversationFold {
     if (Object.hasOwn(overlays, messageId)) cutter.append(overlays[messageId] ?? '');
     this.#cuts.set(messageId, { cutter, content: null });
     return cutter;
+  }
+
+  /** Blocks of a message that was open are those of its text in the view: between the two some may have been missed. */
+  #catchUp(messageId: string): void {
+    const cut = this.#cuts.get(messageId);
+    if (cut?.content !== null) return;
+    const text = this.#view.overlays[messageId] ?? '';
+    const source = cut.cutter
+      .blocks()
+      .map((block) => block.source)
+      .join('');
+    if (source === text) return;
+    const cutter = new BlockCutter(messageId, cut.cutter.sealed);
+    cutter.append(text);
+    this.#cuts.set(messageId, { cutter, content: null });
   }
 
   /** Keeps the blocks of an open message with its text. */

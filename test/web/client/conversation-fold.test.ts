@@ -317,6 +317,33 @@ describe('conversation fold: rows', () => {
     expect(flags(fold(started(), ...text('a1', '')))).toEqual([]);
   });
 
+  it('a snapshot in mid-turn, of a gap that was too long to be told, has its whole text at once', () => {
+    const paragraph = `${'words '.repeat(250)}\n\n`;
+    const events = stored([
+      wrote('m1'),
+      started(),
+      ...text('a1', `${paragraph}Second.\nso far`).slice(0, 2),
+      { type: 'chat.delta', ...place, payload: { messageId: 'a1', text: ', and what was missed' } },
+    ]);
+    const own = new ConversationFold('c1');
+    own.apply(events.slice(0, -1));
+    const [sealed] = own.rows.flatMap((row) => (row.type === 'block' ? [row.block] : []));
+    own.begin(foldEvents(emptyView('c1'), events));
+    const blocks = own.rows.filter((row) => row.type === 'block');
+    expect(blocks.map(({ block }) => block.text).join('')).toBe(
+      `${paragraph}Second.\nso far, and what was missed`,
+    );
+    expect(blocks[0]?.block).toBe(sealed);
+    own.apply(
+      stored([{ type: 'chat.delta', ...place, payload: { messageId: 'a1', text: '.' } }]).map(
+        (event) => ({ ...event, seq: events.length + 1 }),
+      ),
+    );
+    expect(own.rows.at(-1)).toMatchObject({
+      block: { text: 'Second.\nso far, and what was missed.' },
+    });
+  });
+
   it('an end that says something else than was streamed takes its place, block by block', () => {
     const paragraph = `${'words '.repeat(250)}\n\n`.repeat(2);
     const events = stored([
