@@ -42,6 +42,8 @@ works() { "$1" server start-dev --help 2>/dev/null | grep -q -- --search-attribu
 # Runs a program so that a signal to us is obeyed at once and takes it along; a shell defers its traps while it runs one
 # in the foreground. What it says goes to the log.
 attend() {
+  before=${!:-}
+  child=unnoted
   "$@" >"$work/log" 2>&1 &
   child=$!
   seconds=0
@@ -97,6 +99,11 @@ build() {
 
 # Leaves nothing of an unfinished search behind.
 clean_up() {
+  # A signal may come between the start of a program and the note of its pid.
+  if [ "${child:-}" = unnoted ]; then
+    child=
+    [ "${!:-}" = "$before" ] || child=${!:-}
+  fi
   [ -z "${child:-}" ] || kill "$child" 2>/dev/null || :
   [ -z "${work:-}" ] || rm -rf "$work"
   [ -z "${lock:-}" ] || rm -rf "$lock"

@@ -54,11 +54,14 @@ const builds = () =>
     ? readFileSync(join(folder, 'go.log'), 'utf8').trim().split('\n')
     : [];
 
-function start(environment: Record<string, string> = {}): {
+function start(
+  environment: Record<string, string> = {},
+  script = temporalDevScript,
+): {
   child: ChildProcess;
   words: () => string;
 } {
-  const child = spawn(temporalDevScript, ['bin'], {
+  const child = spawn(script, ['bin'], {
     env: { PATH: bin, HOME: home, ...environment },
   });
   let words = '';
@@ -194,12 +197,33 @@ describe('it says what is missing, and leaves nothing behind,', () => {
     child.kill('SIGTERM');
     expect(await once(child, 'exit')).toEqual([143, null]);
     expect(inCache()).toEqual([]);
-    await eventually(() => {
-      try {
-        return !process.kill(pid, 0);
-      } catch {
-        return true;
-      }
-    });
+    await eventually(() => !isThere(pid));
+  });
+
+  test('when it is stopped before it has noted whom it has started', async () => {
+    const go = join(folder, 'go.pid');
+    program('go', `#!/bin/sh\necho $$ >"${go}"\nexec sleep 600\n`);
+    const text = readFileSync(temporalDevScript, 'utf8');
+    const stopsThere = text.replace(
+      /^ {2}child=\$!$/m,
+      () =>
+        `case "$*" in *'go install'*) while [ ! -s "${go}" ]; do :; done; kill -TERM $$ ;; esac; child=$!`,
+    );
+    expect(stopsThere).not.toBe(text);
+    const script = join(folder, 'temporal-dev.sh');
+    writeFileSync(script, stopsThere, { mode: 0o755 });
+    const { child } = start({}, script);
+    expect(await once(child, 'exit')).toEqual([143, null]);
+    expect(inCache()).toEqual([]);
+    const pid = Number(readFileSync(go, 'utf8').trim());
+    await eventually(() => !isThere(pid));
   });
 });
+
+function isThere(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+}
