@@ -423,11 +423,11 @@ class ConversationRun {
       // The end of the running turn may be in the log before its activity has told us: then it is settled first,
       // so that whoever has seen `chat.done` finds the conversation free. Mail that is gathered goes before that end: settled
       // in the midst of it, what is taken together would be given to two turns.
-      const settlesNothing =
+      const isDecidedAnyway =
         asked.type === 'turn.ended' ||
         asked.type === 'resume' ||
         (asked.type === 'send' && asked.gather === true);
-      const guard = settlesNothing ? null : turn;
+      const guard = isDecidedAnyway ? null : turn;
       const answer = await this.#decideAndRecord({ command: asked, guard, occupied });
       const refusal = occupationOf(answer);
       if (refusal !== null) {

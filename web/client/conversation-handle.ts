@@ -1,5 +1,4 @@
 /** What a component does with one conversation. */
-import type { ConversationViewValue } from '../../src/contracts/view.ts';
 import type { ConversationHandle, Outcome, WhyValue } from './contract.ts';
 import type { ConversationStore } from './conversation-store.ts';
 import type { Engine } from './engine.ts';
@@ -62,19 +61,7 @@ export function conversationHandle(
     updateQueued: (requestId, change) => command('PATCH', at('queue', requestId), change),
     removeQueued: (requestId) => command('DELETE', at('queue', requestId)),
     holdQueue: (held) => command('PATCH', at('queue'), { held }, REPEATS),
-    fork: (request) => {
-      const body = { conversationId: parts.freshId(), ...request };
-      return creations.asked(
-        body.conversationId,
-        http.get<ConversationViewValue>({
-          method: 'POST',
-          path: at('fork'),
-          body,
-          repeats: REPEATS,
-          isCreation: true,
-        }),
-      );
-    },
+    fork: (request) => creations.make(http, { path: at('fork'), asked: request, repeats: REPEATS }),
     rollback: (messageId) => command('POST', at('rollback'), { messageId }, REPEATS),
     patch: (change) => command('PATCH', at(), change, REPEATS),
     loadOlder: () => store.loadOlder(),

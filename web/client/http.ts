@@ -7,6 +7,8 @@ import { isRecord, shapeOf } from './wire.ts';
 const TIMEOUT_MS = 20_000;
 /** Of a request that may be repeated, when no answer came. */
 const REPEAT_AFTER_MS = 400;
+const AGAIN_FIRST_MS = 500;
+const AGAIN_LAST_MS = 10_000;
 
 export type Request = {
   method: 'GET' | 'POST' | 'PATCH' | 'DELETE';
@@ -106,6 +108,11 @@ export const unreachable: Problem = {
   status: 0,
   title: 'The engine could not be reached.',
 };
+
+/** How long to wait with what has failed so often, and is asked for until it is done. */
+export function againAfterMs(failures: number): number {
+  return Math.min(AGAIN_LAST_MS, AGAIN_FIRST_MS * 2 ** failures);
+}
 
 /** Whether the same request may be answered otherwise in a while: nothing was decided about it. */
 export function isPassing({ status, code }: Problem): boolean {

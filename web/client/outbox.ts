@@ -11,13 +11,12 @@
 import type { Event } from '../../src/contracts/events.ts';
 import type { ConversationViewValue, TurnViewValue } from '../../src/contracts/view.ts';
 import type { Problem, Unsent, WhenBusyName } from './contract.ts';
-import { isPassing, path, type Http, type Reply } from './http.ts';
+import { againAfterMs, isPassing, path, type Http, type Reply } from './http.ts';
 import type { Kept } from './kept.ts';
+import { holdPageLock } from './page-lock.ts';
 import type { Parts, Stop } from './parts.ts';
 import { isRecord } from './wire.ts';
 
-const AGAIN_FIRST_MS = 500;
-const AGAIN_LAST_MS = 10_000;
 /** When the gateway could not say what has become of it yet, it is asked once more. */
 const ASK_AGAIN_MS = 3_000;
 /** An answer that was waited for when the link went is not waited for any longer when it is back. */
@@ -213,10 +212,6 @@ export class Outbox {
   }
 
   #add(conversationId: string, unsent: Unsent, isNew: boolean): void {
-    let release = (): void => undefined;
-    const done = new Promise<void>((resolve) => {
-      release = resolve;
-    });
     const entry: Entry = {
       conversationId,
       unsent,
@@ -225,28 +220,16 @@ export class Outbox {
       failures: 0,
       stopTimer: null,
       receipt: null,
-      release,
+      release: () => undefined,
     };
     this.#entries.set(unsent.requestId, entry);
     // Before it is kept: no other page can have heard of it, so this one is first.
-    void this.#hold(entry, done);
+    entry.release = holdPageLock(this.#parts, `send.${unsent.requestId}`, () => {
+      if (!entry.isOwn) this.#takeOver(entry);
+    });
     if (isNew) this.#keep(entry);
     this.#changed(entry);
     this.#pump(conversationId);
-  }
-
-  /** Has the message's lock as long as it is unsent. */
-  async #hold(entry: Entry, done: Promise<void>): Promise<void> {
-    const { requestId } = entry.unsent;
-    try {
-      await this.#parts.locks?.request(`holdfast.send.${requestId}`, async () => {
-        if (!entry.isOwn) this.#takeOver(entry);
-        await done;
-      });
-    } catch {
-      // A page that may not ask for locks sends: twice is harmless, never is not.
-      if (!entry.isOwn) this.#takeOver(entry);
-    }
   }
 
   /** The page that had it is gone, and has left it or has sent it. */
@@ -328,7 +311,7 @@ export class Outbox {
       this.#refuse(entry, problem);
       return;
     }
-    const delayMs = Math.min(AGAIN_LAST_MS, AGAIN_FIRST_MS * 2 ** entry.failures);
+    const delayMs = againAfterMs(entry.failures);
     entry.failures += 1;
     this.#set(entry, { problem });
     this.#later(entry, Math.max(delayMs, retryAfterMs ?? 0), () => {

@@ -9,13 +9,12 @@
  *  3 Nothing is done to any attempt but the one that was shown. It is retried unless it has completed, or another has followed it.
  */
 import type { Outcome, Readable } from './contract.ts';
-import { isPassing, path, type Http } from './http.ts';
+import { againAfterMs, isPassing, path, type Http } from './http.ts';
 import type { Kept } from './kept.ts';
+import { holdPageLock } from './page-lock.ts';
 import type { Parts, Stop } from './parts.ts';
 import { isRecord } from './wire.ts';
 
-const AGAIN_FIRST_MS = 500;
-const AGAIN_LAST_MS = 10_000;
 /** A page that comes later than this does not go on with it: by then nobody waits for it any more. */
 const GOOD_FOR_MS = 15 * 60_000;
 /** Of a cancel, which is done once however often it is asked for. */
@@ -109,7 +108,6 @@ export class Retries {
   }
 
   #add(wish: Wish, isNew: boolean): Entry {
-    const lock = Promise.withResolvers<void>();
     const { promise, resolve } = Promise.withResolvers<Outcome<unknown>>();
     const entry: Entry = {
       wish,
@@ -118,28 +116,16 @@ export class Retries {
       failures: 0,
       stopTimer: null,
       stopLooking: null,
-      releaseLock: lock.resolve,
+      releaseLock: () => undefined,
       outcome: promise,
       tell: resolve,
     };
     this.#entries.set(wish.requestId, entry);
     // Before it is kept: no other page can have heard of it, so this one is first.
-    void this.#hold(entry, lock.promise);
+    entry.releaseLock = holdPageLock(this.#parts, nameOf(wish), () => this.#takeOver(entry));
     if (isNew) this.#kept.set(nameOf(wish), JSON.stringify(wish));
     if (entry.isOwn) this.#look(entry);
     return entry;
-  }
-
-  async #hold(entry: Entry, done: Promise<void>): Promise<void> {
-    try {
-      await this.#parts.locks?.request(`holdfast.${nameOf(entry.wish)}`, async () => {
-        this.#takeOver(entry);
-        await done;
-      });
-    } catch {
-      // A page that may not ask for locks does it: under one id, twice is harmless.
-      this.#takeOver(entry);
-    }
   }
 
   /** The page that had it is gone, and has left it or has done it. */
@@ -205,7 +191,7 @@ export class Retries {
 
   #later(entry: Entry): void {
     if (!this.#entries.has(entry.wish.requestId)) return;
-    const delayMs = Math.min(AGAIN_LAST_MS, AGAIN_FIRST_MS * 2 ** entry.failures);
+    const delayMs = againAfterMs(entry.failures);
     entry.failures += 1;
     entry.stopTimer = this.#parts.after(delayMs, () => void this.#retry(entry));
   }

@@ -1,7 +1,7 @@
 /** One table that somebody looks at, and what can be done with it. */
 import type { Event } from '../../src/contracts/events.ts';
 import type { ConversationsAnswerValue } from '../../src/contracts/http.ts';
-import type { ConversationViewValue, TableViewValue } from '../../src/contracts/view.ts';
+import type { TableViewValue } from '../../src/contracts/view.ts';
 import { emptyTableView, foldTableEvents } from '../../src/domain/table-fold.ts';
 import type { TableHandle, TableState } from './contract.ts';
 import type { Engine } from './engine.ts';
@@ -98,25 +98,13 @@ function adopted(known: TableViewValue, snapshot: TableViewValue): TableViewValu
 }
 
 export function tableHandle(engine: Engine, store: TableStore, release: () => void): TableHandle {
-  const { http, creations, parts } = engine;
+  const { http, creations } = engine;
   const at = (...rest: string[]): string => path('tables', store.tableId, ...rest);
   return {
     ...openedOf(store.state, release),
     tableId: store.tableId,
-    // Made once for its id: that is chosen here, so that it may be asked for again.
-    newChat: (request) => {
-      const body = { conversationId: parts.freshId(), ...request };
-      return creations.asked(
-        body.conversationId,
-        http.get<ConversationViewValue>({
-          method: 'POST',
-          path: at('conversations'),
-          body,
-          repeats: 3,
-          isCreation: true,
-        }),
-      );
-    },
+    newChat: (request) =>
+      creations.make(http, { path: at('conversations'), asked: request, repeats: 3 }),
     activate: (request) =>
       http.get<object>({ method: 'POST', path: at('active'), body: request, repeats: 1 }),
     rename: (title) =>

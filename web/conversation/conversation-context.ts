@@ -2,6 +2,7 @@
 import { createContext, useCallback, useContext, useState, useSyncExternalStore } from 'react';
 
 import type { ConversationHandle, HoldfastClient, Outcome, TurnInfo } from '../client/contract.ts';
+import { freshId } from '../parts/fresh-id.ts';
 import type { PlaceMemory } from './place-memory.ts';
 
 export type PanelName = 'triggers' | 'agents' | 'why';
@@ -42,6 +43,17 @@ export function useConversation(): ConversationTools {
   const tools = useContext(ConversationContext);
   if (tools === null) throw new Error('a row stands outside of a conversation');
   return tools;
+}
+
+/** Forks the conversation, up to that message or as a whole, and goes to what is made. */
+export function useFork(): (request?: { messageId: string }) => Promise<void> {
+  const { handle, perform, openConversation } = useConversation();
+  return async (request) => {
+    const conversationId = freshId();
+    const command = handle.fork({ ...request, conversationId });
+    const made = await perform('fork the conversation', command);
+    if (made.is !== 'refused') openConversation(conversationId);
+  };
 }
 
 /** Open or folded, kept while the page lives, and the same wherever that name is; `undefined` until somebody has chosen. */

@@ -3,11 +3,10 @@ import { memo, useRef, useState } from 'react';
 import { TITLE_LIMIT_CHARS } from '../../src/contracts/limits.ts';
 import type { ConversationViewValue } from '../../src/contracts/view.ts';
 import { isComposing } from '../parts/composing.ts';
-import { freshId } from '../parts/fresh-id.ts';
 import { Icon } from '../parts/icon.tsx';
 import { Menu } from '../parts/menu.tsx';
 import { usageText } from '../parts/usage-words.ts';
-import { useConversation } from './conversation-context.ts';
+import { useConversation, useFork } from './conversation-context.ts';
 
 /** What the conversation is called, who answers in it, what it has cost, and what can be done with the whole of it. */
 export const ConversationHeader = memo(function ConversationHeader({
@@ -23,13 +22,9 @@ export const ConversationHeader = memo(function ConversationHeader({
   usage: ConversationViewValue['usage'];
   isArchived: boolean;
 }) {
-  const { handle, perform, openPanel, openConversation } = useConversation();
+  const { handle, perform, openPanel } = useConversation();
   const [isRenaming, setRenaming] = useState(false);
-  const fork = async (): Promise<void> => {
-    const conversationId = freshId();
-    const made = await perform('fork the conversation', handle.fork({ conversationId }));
-    if (made.is !== 'refused') openConversation(conversationId);
-  };
+  const fork = useFork();
   const rename = (next: string): void => {
     setRenaming(false);
     if (next.trim() === '' || next === title) return;

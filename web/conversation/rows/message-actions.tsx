@@ -4,11 +4,10 @@ import type { MessageViewValue } from '../../../src/contracts/view.ts';
 import { Button, IconButton } from '../../parts/button.tsx';
 import { CopyButton } from '../../parts/copy-button.tsx';
 import { Dialog } from '../../parts/dialog.tsx';
-import { freshId } from '../../parts/fresh-id.ts';
 import { Icon } from '../../parts/icon.tsx';
 import { Menu, type MenuItem } from '../../parts/menu.tsx';
 import { useSelected } from '../../parts/use-readable.ts';
-import { useConversation } from '../conversation-context.ts';
+import { useConversation, useFork } from '../conversation-context.ts';
 
 /**
  * What can be done with a message: buttons where it is pointed at, the same in a menu on a narrow screen. `onEdit`: it may be
@@ -21,18 +20,13 @@ export function MessageActions({
   message: MessageViewValue;
   onEdit?: () => void;
 }) {
-  const { handle, perform, openConversation } = useConversation();
+  const { handle, perform } = useConversation();
   const isBusy = useSelected(handle, ({ view }) => view.activeTurn !== null);
   const [isAsking, setAsking] = useState(false);
   const { messageId, content } = message;
   const isCut = message.cut === true;
 
-  const fork = async (): Promise<void> => {
-    const conversationId = freshId();
-    const command = handle.fork({ messageId, conversationId });
-    const made = await perform('fork the conversation', command);
-    if (made.is !== 'refused') openConversation(conversationId);
-  };
+  const fork = useFork();
   const rollBack = (): void => {
     setAsking(false);
     void perform('roll back', handle.rollback(messageId));
@@ -44,7 +38,11 @@ export function MessageActions({
     ...(isCut
       ? []
       : [
-          { label: 'Fork from here', icon: 'fork' as const, onSelect: () => void fork() },
+          {
+            label: 'Fork from here',
+            icon: 'fork' as const,
+            onSelect: () => void fork({ messageId }),
+          },
           {
             label: isBusy ? 'Roll back to here (when the turn has ended)' : 'Roll back to here',
             icon: 'undo' as const,
@@ -62,7 +60,12 @@ export function MessageActions({
         )}
         {!isCut && (
           <>
-            <IconButton size="s" icon="fork" label="Fork from here" onClick={() => void fork()} />
+            <IconButton
+              size="s"
+              icon="fork"
+              label="Fork from here"
+              onClick={() => void fork({ messageId })}
+            />
             <IconButton
               size="s"
               icon="undo"
