@@ -2,11 +2,13 @@ import { availableParallelism } from 'node:os';
 
 import { defineConfig } from 'vitest/config';
 
+import { useScratch } from './test/support/scratch.ts';
+
+useScratch();
+
 /** The tests that need a Temporal server. */
-const slow = [
-  'test/{workflows,integration,e2e}/**/*.test.ts',
-  'test/torture/{short-run,regressions}.test.ts',
-];
+const slow = ['test/{workflows,integration,e2e}/**/*.test.ts', 'test/torture/regressions.test.ts'];
+const torture = 'test/torture/short-run.test.ts';
 const replay = 'test/replay/**/*.test.ts';
 /** The tests of the page, in a real browser against the real engine. `npm test` takes the first of these, `npm run test:page` all. */
 const browser = 'test/browser/**/*.test.ts';
@@ -32,7 +34,7 @@ export default defineConfig({
         test: {
           name: 'fast',
           include: ['test/**/*.test.ts'],
-          exclude: [...slow, replay, browser],
+          exclude: [...slow, torture, replay, browser],
           testTimeout: 60_000,
           hookTimeout: 60_000,
         },
@@ -57,6 +59,16 @@ export default defineConfig({
           globalSetup: ['test/support/bundle-setup.ts', 'test/support/temporal-setup.ts'],
           // after the others, which would take the processor from its servers
           sequence: { groupOrder: 1 },
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'torture',
+          include: [torture],
+          globalSetup: ['test/support/bundle-setup.ts', 'test/support/temporal-setup.ts'],
+          // alone: it judges how soon everything has healed
+          sequence: { groupOrder: 3 },
         },
       },
       {

@@ -1,5 +1,6 @@
 /** What `holdfast start` runs: the four processes, and what each of them is told. */
 import { execFile } from 'node:child_process';
+import { accessSync, constants, mkdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 
@@ -65,7 +66,7 @@ export function childSpecs({
             : { HOLDFAST_TEMPORAL_UI_URL: `http://127.0.0.1:${ports.temporal.uiPort}` }),
         };
   const node = {
-    NODE_COMPILE_CACHE: `${config.paths.cache}/node`,
+    NODE_COMPILE_CACHE: compileCache(config),
     // glibc gives every thread an arena of its own; the SDK's native threads make that 20-30 MB of resident memory for nothing.
     MALLOC_ARENA_MAX: '2',
   };
@@ -138,6 +139,18 @@ async function bundleWorkflows(environment: Readonly<Record<string, string>>): P
     cwd: packageRoot,
     env: environment,
   });
+}
+
+/** Beside the code that it is of, as that of the command is: a new home starts as fast as an old one. In the home where nobody may write there. */
+function compileCache({ paths }: Pick<Config, 'paths'>): string {
+  const shared = `${packageRoot}node_modules/.cache/holdfast`;
+  try {
+    mkdirSync(shared, { recursive: true });
+    accessSync(shared, constants.W_OK);
+    return shared;
+  } catch {
+    return `${paths.cache}/node`;
+  }
 }
 
 function pick(environment: Environment, wanted: (name: string) => boolean): Record<string, string> {

@@ -6,9 +6,9 @@
  * 3 Its folder is kept when something was violated, and removed otherwise.
  */
 import { execFile } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, lstatSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, loadavg, tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { promisify } from 'node:util';
 
 import {
@@ -21,6 +21,7 @@ import {
   triggerStream,
 } from '../../src/contracts/ids.ts';
 import { TRIGGER_LATE_MS, TRIGGER_LATEST_MS } from '../../src/contracts/limits.ts';
+import { keptFolder } from '../support/scratch.ts';
 import { findTemporalBinary } from '../support/temporal-server.ts';
 import { Actor, isSettled, type Recorder } from './actor.ts';
 import { AgentActor } from './agent-actor.ts';
@@ -89,8 +90,9 @@ export type TortureResult = {
 
 /** W1, on a machine that has the time for it. Source: design.md section 12. */
 const SETTLED_WITHIN_MS = 60_000;
-/** Until then it is waited for, to tell what is slow from what is stuck. */
+/** Until then, and past the limit in any case, it is waited for, to tell what is slow from what is stuck. */
 const GIVE_UP_AFTER_MS = 150_000;
+const PAST_THE_LIMIT_MS = 30_000;
 const SETTLED_FOR_MS = 2_000;
 /** A silent turn is ended so soon after its limit, its provider's way to its end apart. */
 const STALLED_LATE_MS = 5_000;
@@ -123,7 +125,7 @@ export async function torture(options: TortureOptions): Promise<TortureResult> {
     const run = new Run({ options, folder, stack, ours });
     const result = await run.run();
     kept = result.verdict.violations.length > 0;
-    return { ...result, folder: kept ? folder : null };
+    return { ...result, folder: kept ? keptAs(folder) : null };
   } catch (error) {
     // Ended by hand: there is nothing to look at.
     kept = !signal.aborted;
@@ -131,8 +133,13 @@ export async function torture(options: TortureOptions): Promise<TortureResult> {
   } finally {
     await stack.end(isOurs);
     process.off('exit', atExit);
-    if (kept) say(`Everything is kept in ${folder}`);
-    else rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
+    if (kept) {
+      if (keptAs(folder) !== folder)
+        cpSync(folder, keptAs(folder), { recursive: true, filter: isCopied });
+      say(`Everything is kept in ${keptAs(folder)}`);
+    }
+    if (!kept || keptAs(folder) !== folder)
+      rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
   }
 }
 
@@ -290,18 +297,19 @@ class Run {
       watcher.triggers().every((trigger) => isAtRest(trigger));
     // What was accepted last may not have begun: it has settled when it stays so.
     let quietSinceMs: number | null = null;
-    while (Date.now() - startMs < GIVE_UP_AFTER_MS && !signal.aborted) {
+    const limitMs = (): number => Math.round(SETTLED_WITHIN_MS * crowded());
+    const waitsMs = (): number => Math.max(GIVE_UP_AFTER_MS, limitMs() + PAST_THE_LIMIT_MS);
+    while (Date.now() - startMs < waitsMs() && !signal.aborted) {
       quietSinceMs = isQuiet() ? (quietSinceMs ?? Date.now()) : null;
       if (quietSinceMs !== null && Date.now() - quietSinceMs > SETTLED_FOR_MS) break;
       await pause(50, signal);
     }
     signal.throwIfAborted();
-    const limitMs = Math.round(SETTLED_WITHIN_MS * crowded());
     if (quietSinceMs !== null)
-      return { settledAfterMs: quietSinceMs - startMs, limitMs, stuck: [] };
+      return { settledAfterMs: quietSinceMs - startMs, limitMs: limitMs(), stuck: [] };
     const stuck = await this.#stuckDump(watcher);
     for (const line of stuck) say(line);
-    return { settledAfterMs: null, limitMs, stuck };
+    return { settledAfterMs: null, limitMs: limitMs(), stuck };
   }
 
   /** Why each conversation waits, as far as everybody can still be asked. */
@@ -579,6 +587,16 @@ class Run {
       write(`${name}.places.json`, places);
     }
   }
+}
+
+/** Where a run's folder is left for whoever looks into it. */
+function keptAs(folder: string): string {
+  return join(keptFolder(), basename(folder));
+}
+
+function isCopied(path: string): boolean {
+  const found = lstatSync(path, { throwIfNoEntry: false });
+  return found?.isFile() === true || found?.isDirectory() === true;
 }
 
 /** Others on this machine take the processor from us: bounds are those of a machine that has the time. */

@@ -1,4 +1,6 @@
 /** What each process is told, and what it is not. */
+import { statSync } from 'node:fs';
+
 import { describe, expect, test } from 'vitest';
 
 import { loadConfig } from '../../../src/config.ts';
@@ -29,6 +31,16 @@ describe('environments', () => {
       HOLDFAST_TEMPORAL_PORT: '7001',
       HOLDFAST_TEMPORAL_UI_PORT: '8001',
     });
+  });
+
+  test('what is compiled is kept beside the code: a process of a new home does not begin from nothing', () => {
+    const caches = ['/one', '/two'].map(
+      (HOLDFAST_HOME) =>
+        specs({ HOLDFAST_HOME })['gateway']?.environment['NODE_COMPILE_CACHE'] ?? '',
+    );
+    expect(caches[0]).toMatch(/node_modules\/\.cache\/holdfast$/);
+    expect(caches[1]).toBe(caches[0]);
+    expect(statSync(caches[0] ?? '').isDirectory()).toBe(true);
   });
 
   test('what is told can be read by the process that is told', () => {
