@@ -7,7 +7,8 @@ import { promisify } from 'node:util';
 import type { Config, Environment } from '../config.ts';
 import { PROCESS_MARK } from '../contracts/names.ts';
 import type { ChildSpec } from './child.ts';
-import { pulseFile } from './pulse.ts';
+import { beatsIn, pulseFile } from './pulse.ts';
+import { askTemporal } from './temporal-pulse.ts';
 
 /** Ports as chosen for this supervisor's life. `temporal` is null when an external server is used. */
 export type ChosenPorts = { api: number; temporal: { port: number; uiPort: number | null } | null };
@@ -30,6 +31,9 @@ const NEVER = new Set([PROCESS_MARK, 'NODE_OPTIONS', 'NODE_CHANNEL_FD', 'NODE_UN
 
 /** Of temporal-dev.sh: bad configuration, no CLI can be had, the database is in use. It has said which, and what to do. */
 const TEMPORAL_HOPELESS = [64, 69, 75];
+
+/** Times as long as ours: it has to answer a question, which takes a while on a machine that has no time. */
+const TEMPORAL_PATIENCE = 2;
 
 /**
  * V8's young generation, of which it otherwise takes 16 MB and more. Measured, resident after the start without and with
@@ -81,7 +85,10 @@ export function childSpecs({
     environment: { ...base, ...settings, ...temporal, ...node },
     cwd: config.home,
     saysReady: (line) => isReadyLine({ line, role }),
-    pulse: { file: pulseFile({ config, role }), limitMs: config.wedgedAfterMs },
+    pulse: {
+      feel: () => beatsIn(pulseFile({ config, role })),
+      limitMs: config.wedgedAfterMs,
+    },
     ...rest,
   });
   // A provider sees an allowlisted part of the turn host's environment, so that has to be the user's whole.
@@ -95,7 +102,11 @@ export function childSpecs({
     entry('turn-host', whole),
     entry('worker', common, { prepare: () => bundleWorkflows(common) }),
   ];
-  if (ports.temporal !== null)
+  if (ports.temporal !== null) {
+    const server = {
+      address: `127.0.0.1:${ports.temporal.port}`,
+      namespace: config.temporal.namespace,
+    };
     specs.unshift({
       role: 'temporal',
       program: `${packageRoot}temporal-dev.sh`,
@@ -111,7 +122,12 @@ export function childSpecs({
       saysReady: (line) => /^temporal ready address=\S+ ui=\S+ pid=[0-9]+$/.test(line),
       relay: (line) => line.startsWith('temporal-dev: '),
       hopelessExitCodes: TEMPORAL_HOPELESS,
+      pulse: {
+        feel: () => askTemporal(server),
+        limitMs: TEMPORAL_PATIENCE * config.wedgedAfterMs,
+      },
     });
+  }
   return specs;
 }
 

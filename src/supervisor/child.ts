@@ -17,7 +17,7 @@ import {
 } from '../providers/process/process-table.ts';
 import { endProcess } from './evict.ts';
 import { followLog, lastLines, openLog, rotateLog } from './log-file.ts';
-import { lastBeatMs, Pulse, PULSE_MS } from './pulse.ts';
+import { type BeatSource, Pulse, PULSE_MS } from './pulse.ts';
 import { planRestart } from './restart-policy.ts';
 import type { ProcessRecord, Role } from './state.ts';
 
@@ -33,8 +33,8 @@ export type ChildSpec = {
   prepare?: () => Promise<void>;
   /** Lines of its output to show until it is ready for the first time: it may take long, and says why. */
   relay?: (line: string) => boolean;
-  /** Where it shows that it lives, and how long it may stand still; 0: for ever. */
-  pulse?: { file: string; limitMs: number };
+  /** How it shows that it lives, looked at from its start to its end, and how long it may stand still; 0: for ever. */
+  pulse?: { feel: () => BeatSource; limitMs: number };
   /** Exit codes, before it was ever ready, that no restart can mend. */
   hopelessExitCodes?: readonly number[];
 };
@@ -214,8 +214,9 @@ export class Child {
   #watchPulse(identity: ProcessIdentity | null): () => void {
     const { role, pulse } = this.spec;
     if (pulse === undefined || pulse.limitMs === 0 || identity === null) return () => undefined;
-    const { file, limitMs } = pulse;
-    const look = () => ({ beat: lastBeatMs(file), nowMs: performance.now() });
+    const { limitMs } = pulse;
+    const source = pulse.feel();
+    const look = () => ({ beat: source.lastMs(), nowMs: performance.now() });
     const watched = new Pulse({ limitMs, ...look() });
     const timer = setInterval(() => {
       if (this.#stopping || !watched.isStill(look())) return;
@@ -223,7 +224,10 @@ export class Child {
       this.#events.say(`${role} has stood still for ${limitMs / 1000} s; it is killed.`);
       signalProcess(identity, 'SIGKILL');
     }, PULSE_MS);
-    return () => clearInterval(timer);
+    return () => {
+      clearInterval(timer);
+      source.close();
+    };
   }
 
   #restartLater({ how, tail, run }: { how: string; tail: string[]; run: () => void }): void {

@@ -1,6 +1,6 @@
 /**
- * The pulse of a process: a file that it touches as long as its event loop turns, and that the supervisor looks at. One
- * that stands still (stopped by a signal, caught in a loop, frozen alone) serves nobody and holds what it holds; it is
+ * The pulse of a process: a file that it touches as long as its event loop turns, and that the supervisor looks at (of Temporal:
+ * temporal-pulse.ts). One that stands still (stopped by a signal, caught in a loop, frozen alone) serves nobody and holds what it holds; it is
  * replaced like one that died.
  *
  * Invariants:
@@ -48,6 +48,14 @@ export function showPulse(file: string): void {
 /** When `file` was touched last, in ms since 1970; null when it is not there. */
 export function lastBeatMs(file: string): number | null {
   return statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? null;
+}
+
+/** What tells of the beats of one process. `lastMs`: changes with each; null: there was none. */
+export type BeatSource = { lastMs: () => number | null; close: () => void };
+
+/** Of a process that beats in that file. */
+export function beatsIn(file: string): BeatSource {
+  return { lastMs: () => lastBeatMs(file), close: () => undefined };
 }
 
 /** Judges one process, from its start on. */

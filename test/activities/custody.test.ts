@@ -79,7 +79,9 @@ describe('a turn in custody', () => {
     const ref = await accept('#script\nwords 3\nhang');
     const end = custody.run(ref);
     const pid = await eventually(() => custody.status(ref)?.pid);
-    await eventually(() => has(ref, 'chat.delta'));
+    // Its last byte, as soon as it is written: it may not be in the log yet.
+    const out = join(home, 'spools', `${ref.turnId}.1`, 'out.jsonl');
+    await eventually(() => readFileSync(out, 'utf8').includes('w2 '));
     process.kill(pid, 'SIGKILL');
     expect((await end).outcome).toBe('interrupted');
     expect(await store.answerText(ref.turnId, 1)).toBe(words(3));

@@ -5,6 +5,7 @@
  */
 import { parseArgs } from 'node:util';
 
+import { useScratch } from '../support/scratch.ts';
 import { torture } from './torture.ts';
 
 const { values } = parseArgs({
@@ -34,6 +35,7 @@ if (
   process.exit(1);
 }
 
+useScratch();
 const abort = new AbortController();
 for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
   process.on(name, () => {

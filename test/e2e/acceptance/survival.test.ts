@@ -105,7 +105,7 @@ describe('kill -9 in mid-turn', () => {
   });
 });
 
-test.each(['gateway', 'worker', 'turn-host'] as const)(
+test.each(['gateway', 'worker', 'turn-host', 'temporal'] as const)(
   'W1 the %s is stopped and never goes on: it is replaced, and the turn completes, its text once',
   async (role) => {
     const turn = await streaming();

@@ -13,7 +13,7 @@ import { isSameProcess } from '../../../src/providers/process/process-table.ts';
 import type { Role } from '../../../src/supervisor/state.ts';
 import { eventually } from '../../support/eventually.ts';
 import { newConversation, script } from './conversations.ts';
-import { RECOVERED_WITHIN_MS, viewOf } from './faults.ts';
+import { RECOVERED_WITHIN_MS } from './faults.ts';
 import { sharedHoldfast } from './shared-holdfast.ts';
 import { TableUnderTest } from './tables.ts';
 import {
@@ -22,6 +22,7 @@ import {
   expectEveryDueTime,
   expectEveryRunEnded,
   isRun,
+  justDone,
   type Ledger,
   multiples,
   said,
@@ -79,26 +80,6 @@ async function whileStopped(meanwhile: () => void): Promise<void> {
   expect(await holdfast.pressCtrlC()).toBe(0);
   meanwhile();
   await holdfast.start();
-}
-
-/**
- * What was due last is done, and a moment ago: of what is sent before a copy and done after it, Temporal knows the end, and the
- * copy does not.
- */
-async function justDone(triggers: readonly TriggerUnderTest[]): Promise<void> {
-  await eventually(async () => {
-    for (const trigger of triggers) {
-      const { turnId, conversationId = '', ...last } = (await trigger.ledger()).at(-1) ?? noRow();
-      const { state } = await viewOf({ holdfast, conversationId });
-      const isDone = turnId !== undefined && state === 'idle';
-      if (!isDone || Date.now() - dueMs(last) > trigger.everyMs / 4) return false;
-    }
-    return true;
-  }, RECOVERED_WITHIN_MS);
-}
-
-function noRow(): never {
-  throw new Error('there is no row');
 }
 
 /** Files of the home whose names begin so. */

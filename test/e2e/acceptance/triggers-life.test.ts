@@ -18,6 +18,7 @@ import {
   expectEveryDueTime,
   expectEveryRunEnded,
   isRun,
+  justDone,
   multiples,
   said,
   schedulesOf,
@@ -117,6 +118,7 @@ describe('where it sends', () => {
         everyMs: 2_000,
       });
       await trigger.untilRan(2);
+      await justDone([trigger]);
       const askedMs = Date.now();
       const second = await table.newChat();
       const activeMs = Date.now();

@@ -20,7 +20,7 @@ import { eventually } from '../../support/eventually.ts';
 import type { Call, Holdfast } from '../../support/holdfast.ts';
 import { temporalBinary } from '../../support/temporal.ts';
 import { readLog, script } from './conversations.ts';
-import { endsOf, RECOVERED_WITHIN_MS } from './faults.ts';
+import { endsOf, RECOVERED_WITHIN_MS, viewOf } from './faults.ts';
 
 const run = promisify(execFile);
 const RAN = new Set(['fired', 'late', 'caught-up']);
@@ -272,4 +272,25 @@ export async function schedulesOf(holdfast: Holdfast): Promise<string[]> {
     scheduleId: string;
   }[];
   return rows.map(({ scheduleId }) => scheduleId);
+}
+
+/**
+ * What was due last is done, and a moment ago: nothing of these triggers is under way, and nothing will be for a while. (Of what is sent
+ * before a copy and done after it, Temporal knows the end, and the copy does not; what is sent before New chat and starts after it
+ * takes the table back.)
+ */
+export async function justDone(triggers: readonly TriggerUnderTest[]): Promise<void> {
+  await eventually(async () => {
+    for (const trigger of triggers) {
+      const { turnId, conversationId = '', ...last } = (await trigger.ledger()).at(-1) ?? noRow();
+      const { state } = await viewOf({ holdfast: trigger.holdfast, conversationId });
+      const isDone = turnId !== undefined && state === 'idle';
+      if (!isDone || Date.now() - dueMs(last) > trigger.everyMs / 4) return false;
+    }
+    return true;
+  }, RECOVERED_WITHIN_MS);
+}
+
+function noRow(): never {
+  throw new Error('there is no row');
 }
