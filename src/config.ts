@@ -535,7 +535,7 @@ export const VARIABLES = {
   HOLDFAST_WEDGED_AFTER_MS: withDefault(
     millisecondsOrNever,
     '30000',
-    'A process of Holdfast that has stood still for so long (gateway, worker, turn host) is killed and started again. 0: never.',
+    'A process of Holdfast that has stood still for so long (gateway, worker, turn host) is killed and started again; the embedded Temporal server when it has not answered for twice as long. 0: never.',
   ),
   HOLDFAST_LOG_LIMIT_BYTES: withDefault(
     bytes,
