@@ -1,5 +1,5 @@
 /** What the tests of custody share: a real store, real spools, real provider processes. */
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -272,4 +272,11 @@ export async function killAtOnce(ref: AttemptRef): Promise<void> {
   const found = processesUnder(ref);
   for (const each of found) signalProcess(each, 'SIGKILL');
   await eventually(() => !found.some(isSameProcess));
+}
+
+/** Once its provider has written more than it had: whoever adopts it now has something to record. */
+export async function saysMore({ turnId, attempt }: AttemptRef): Promise<void> {
+  const out = join(home, 'spools', `${turnId}.${attempt}`, 'out.jsonl');
+  const before = statSync(out).size;
+  await eventually(() => statSync(out).size > before);
 }

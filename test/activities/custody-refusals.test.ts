@@ -1,5 +1,5 @@
 /** A store that refuses, for a while or for good, and what custody owes all the same. */
-import { readFileSync, statSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { describe, expect, test } from 'vitest';
@@ -19,6 +19,7 @@ import {
   home,
   log,
   newCustody,
+  saysMore,
   setUpCustody,
   store,
   typesOf,
@@ -108,10 +109,7 @@ describe('a store that refuses', () => {
     void first.run(ref).catch(() => undefined);
     await eventually(() => has(ref, 'chat.delta'));
     first.close();
-    // There is something to record when it is adopted.
-    const out = join(home, 'spools', `${ref.turnId}.1`, 'out.jsonl');
-    const before = statSync(out).size;
-    await eventually(() => statSync(out).size > before);
+    await saysMore(ref);
     const second = newCustody({}, { store: refusingEach('chat.delta', Number.POSITIVE_INFINITY) });
     expect(await second.adopt()).toEqual({ attempts: 0, sessions: 0 });
     const end = { outcome: 'interrupted', cause: 'internal_error' };

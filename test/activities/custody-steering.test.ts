@@ -22,6 +22,7 @@ import {
   newCustody,
   queueForSteering,
   recordCancel,
+  saysMore,
   setUpCustody,
   store,
   typesOf,
@@ -466,6 +467,7 @@ describe('F2 a host that dies', () => {
     void first.steer(message).catch(() => undefined);
     await eventually(() => file(ref, 'in.jsonl').includes('{"sent":1}'));
     first.close();
+    await saysMore(ref);
     const refusing = withAppend((request) =>
       request.events.some(({ type }) => type === 'chat.delta')
         ? Promise.reject(new Error('disk I/O error'))
