@@ -66,7 +66,7 @@ export default defineConfig({
         test: {
           name: 'torture',
           include: [torture],
-          globalSetup: ['test/support/bundle-setup.ts', 'test/support/temporal-setup.ts'],
+          globalSetup: ['test/support/bundle-setup.ts'],
           // alone: it judges how soon everything has healed
           sequence: { groupOrder: 3 },
         },

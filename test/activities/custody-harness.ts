@@ -1,5 +1,5 @@
 /** What the tests of custody share: a real store, real spools, real provider processes. */
-import { mkdirSync, mkdtempSync, rmSync, statSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -10,7 +10,7 @@ import { Custody } from '../../src/activities/custody.ts';
 import type { AttemptRef } from '../../src/activities/live-turn.ts';
 import type { SteerRequest } from '../../src/activities/steering.ts';
 import type { Event, NewEvent } from '../../src/contracts/events.ts';
-import { conversationStream } from '../../src/contracts/ids.ts';
+import { attemptKey, conversationStream } from '../../src/contracts/ids.ts';
 import type { Provider } from '../../src/contracts/provider-events.ts';
 import {
   isSameProcess,
@@ -274,9 +274,17 @@ export async function killAtOnce(ref: AttemptRef): Promise<void> {
   await eventually(() => !found.some(isSameProcess));
 }
 
+/** A file of the spool that the attempt's provider began with it. */
+export function spoolFile({ turnId, attempt }: AttemptRef, name: string): string {
+  return join(home, 'spools', attemptKey(turnId, attempt), name);
+}
+
+export function spoolText(ref: AttemptRef, name: string): string {
+  return readFileSync(spoolFile(ref, name), 'utf8');
+}
+
 /** Once its provider has written more than it had: whoever adopts it now has something to record. */
-export async function saysMore({ turnId, attempt }: AttemptRef): Promise<void> {
-  const out = join(home, 'spools', `${turnId}.${attempt}`, 'out.jsonl');
-  const before = statSync(out).size;
-  await eventually(() => statSync(out).size > before);
+export async function saysMore(ref: AttemptRef): Promise<void> {
+  const before = spoolText(ref, 'out.jsonl').length;
+  await eventually(() => spoolText(ref, 'out.jsonl').length > before);
 }

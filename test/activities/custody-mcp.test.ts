@@ -1,23 +1,25 @@
 /** How an agent's provider is told of its tools, and when. */
 import { readFileSync, statSync } from 'node:fs';
-import { join } from 'node:path';
 
 import { describe, expect, test } from 'vitest';
 
 import type { McpAccess } from '../../src/activities/custody-settings.ts';
 import type { AttemptRef } from '../../src/activities/live-turn.ts';
-import { attemptKey } from '../../src/contracts/ids.ts';
 import { McpServerDouble } from '../mcp/mcp-harness.ts';
 import { eventually } from '../support/eventually.ts';
-import { accept, home, log, newCustody, setUpCustody, store } from './custody-harness.ts';
+import {
+  accept,
+  log,
+  newCustody,
+  setUpCustody,
+  spoolFile,
+  spoolText,
+  store,
+} from './custody-harness.ts';
 
 setUpCustody();
 
 const TEAM = '#script\nteam\ntext "|"\nsay turns';
-
-function spoolFile(ref: AttemptRef, file: string): string {
-  return join(home, 'spools', attemptKey(ref.turnId, ref.attempt), file);
-}
 
 /** What the turn said, and how often its process was asked before. */
 async function saidBy(custody: ReturnType<typeof newCustody>, ref: AttemptRef) {
@@ -50,7 +52,7 @@ describe('a provider is told of its tools in a file', () => {
         },
       },
     });
-    const spec = readFileSync(spoolFile(ref, 'spec.json'), 'utf8');
+    const spec = spoolText(ref, 'spec.json');
     expect(JSON.parse(spec)).toMatchObject({ args: expect.arrayContaining([file]) as unknown });
     for (const text of [spec, JSON.stringify(await log(ref))])
       expect(text).not.toContain('token-1');

@@ -1,7 +1,4 @@
 /** A store that refuses, for a while or for good, and what custody owes all the same. */
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
-
 import { describe, expect, test } from 'vitest';
 
 import type { CustodySettings } from '../../src/activities/custody-settings.ts';
@@ -16,11 +13,11 @@ import {
   countingProvider,
   deltasOf,
   has,
-  home,
   log,
   newCustody,
   saysMore,
   setUpCustody,
+  spoolText,
   store,
   typesOf,
   under,
@@ -42,10 +39,6 @@ function refusingEach(type: NewEvent['type'], times: number): Store {
     left -= 1;
     return Promise.reject(new Error('disk I/O error'));
   });
-}
-
-function file({ turnId }: AttemptRef, name: string): string {
-  return readFileSync(join(home, 'spools', `${turnId}.1`, name), 'utf8');
 }
 
 describe('a store that refuses', () => {
@@ -190,7 +183,7 @@ describe('a stop of ours, and a host that starts meanwhile', () => {
     const pid = await eventually(() => first.status(ref)?.pid);
     await eventually(() => has(ref, 'chat.quiet'));
     process.kill(pid, 'SIGSTOP');
-    await eventually(() => file(ref, 'in.jsonl').includes('"cancel"'));
+    await eventually(() => spoolText(ref, 'in.jsonl').includes('"cancel"'));
     first.close();
     process.kill(pid, 'SIGCONT');
     const second = newCustody({ silence });
@@ -219,7 +212,7 @@ describe('a stop of ours, and a host that starts meanwhile', () => {
 
   test('C1 a provider that has obeyed it: interrupted for that reason, and nobody is said to have cancelled', async () => {
     const ref = await stoppedByFullDisk('#script\nwords 5000 every 5', (each) =>
-      file(each, 'out.jsonl').includes('"end"'),
+      spoolText(each, 'out.jsonl').includes('"end"'),
     );
     const next = newCustody();
     await next.adopt();
@@ -229,7 +222,7 @@ describe('a stop of ours, and a host that starts meanwhile', () => {
 
   test('P1 a provider that ignores it: the next host goes on stopping it', async () => {
     const ref = await stoppedByFullDisk('#script\nignore-cancel\nwords 5000 every 5', (each) =>
-      file(each, 'in.jsonl').includes('"cancel"'),
+      spoolText(each, 'in.jsonl').includes('"cancel"'),
     );
     const next = newCustody();
     await next.adopt();

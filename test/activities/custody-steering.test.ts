@@ -1,6 +1,5 @@
 /** Messages for a turn that runs already: taken or refused, never both, whoever dies in between. */
-import { readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { writeFileSync } from 'node:fs';
 
 import { describe, expect, test } from 'vitest';
 
@@ -17,13 +16,14 @@ import {
   accept,
   deltasOf,
   has,
-  home,
   log,
   newCustody,
   queueForSteering,
   recordCancel,
   saysMore,
   setUpCustody,
+  spoolFile,
+  spoolText,
   store,
   typesOf,
   under,
@@ -35,14 +35,6 @@ import {
 setUpCustody();
 
 const COMPLETED = { outcome: 'completed', cause: null };
-
-function path({ turnId }: AttemptRef, name: string): string {
-  return join(home, 'spools', `${turnId}.1`, name);
-}
-
-function file(ref: AttemptRef, name: string): string {
-  return readFileSync(path(ref, name), 'utf8');
-}
 
 /** Both words of a message that was taken, as they stand in the log. */
 async function takenIn(ref: AttemptRef, { requestId }: SteerRequest): Promise<Event[]> {
@@ -139,15 +131,15 @@ describe('a message for the running turn', () => {
     const { ref, end } = await atTheGate(custody, 'words 3');
     const [one, two] = [await queueForSteering(ref, 'one'), await queueForSteering(ref, 'two')];
     const first = custody.steer(one);
-    await eventually(() => file(ref, 'in.jsonl').includes(one.requestId));
+    await eventually(() => spoolText(ref, 'in.jsonl').includes(one.requestId));
     const answers = Promise.all([first, custody.steer(two), custody.steer(one)]);
-    await eventually(() => file(ref, 'in.jsonl').includes(two.requestId));
+    await eventually(() => spoolText(ref, 'in.jsonl').includes(two.requestId));
     await allow(custody, ref);
     expect(await answers).toEqual(['taken', 'taken', 'taken']);
     await end;
     expect(await store.answerText(ref.turnId, 1)).toBe(`steered: one\nsteered: two\n${words(3)}`);
     // Each was offered once.
-    expect(file(ref, 'in.jsonl').match(/"type":"steer","attemptKey"/g)).toHaveLength(2);
+    expect(spoolText(ref, 'in.jsonl').match(/"type":"steer","attemptKey"/g)).toHaveLength(2);
   });
 
   test.each([
@@ -174,7 +166,7 @@ describe('a message for the running turn', () => {
     const { ref, end } = await atTheGate(custody, 'words 1');
     const message = await queueForSteering(ref, 'hurry');
     const answer = custody.steer(message);
-    await eventually(() => file(ref, 'in.jsonl').includes(message.requestId));
+    await eventually(() => spoolText(ref, 'in.jsonl').includes(message.requestId));
     expect((await store.snapshot('c1', 50))?.approvals).toHaveLength(1);
     await allow(custody, ref);
     expect(await answer).toBe('taken');
@@ -224,7 +216,7 @@ describe('a message for the running turn', () => {
     const answer = custody.steer(message);
     await allow(custody, ref);
     await eventually(() => has(ref, 'chat.delta'));
-    expect(file(ref, 'in.jsonl')).not.toContain(message.requestId);
+    expect(spoolText(ref, 'in.jsonl')).not.toContain(message.requestId);
     reluctant.ready = true;
     expect(await answer).toBe('taken');
     expect(await end).toEqual(COMPLETED);
@@ -244,7 +236,7 @@ describe('a message for the running turn', () => {
     reluctant.ready = true;
     expect((await end).outcome).toBe('cancelled');
     expect(await answer).toBe('refused');
-    expect(file(ref, 'in.jsonl')).not.toContain(message.requestId);
+    expect(spoolText(ref, 'in.jsonl')).not.toContain(message.requestId);
     const types = await typesOf(ref);
     expect(types.lastIndexOf('chat.delta')).toBeGreaterThan(types.indexOf('chat.cancelling'));
   });
@@ -258,7 +250,7 @@ describe('A1 a message is refused', () => {
     // A provider that does not hear it.
     const pid = custody.status(ref)?.pid ?? 0;
     const answer = custody.steer(message);
-    await eventually(() => file(ref, 'in.jsonl').includes(message.requestId));
+    await eventually(() => spoolText(ref, 'in.jsonl').includes(message.requestId));
     process.kill(pid, 'SIGKILL');
     expect((await end).outcome).toBe('interrupted');
     expect(await answer).toBe('refused');
@@ -275,7 +267,7 @@ describe('A1 a message is refused', () => {
     const { ref } = await atTheGate(custody);
     const message = await queueForSteering(ref, 'hello');
     expect(await custody.steer(message)).toBe('refused');
-    expect(file(ref, 'in.jsonl')).not.toContain(message.requestId);
+    expect(spoolText(ref, 'in.jsonl')).not.toContain(message.requestId);
   });
 
   test('by a script that ignores it, at its end', async () => {
@@ -285,7 +277,7 @@ describe('A1 a message is refused', () => {
     await eventually(() => has(ref, 'approval.requested'));
     const message = await queueForSteering(ref, 'hello');
     const answer = custody.steer(message);
-    await eventually(() => file(ref, 'in.jsonl').includes(message.requestId));
+    await eventually(() => spoolText(ref, 'in.jsonl').includes(message.requestId));
     await allow(custody, ref);
     expect(await end).toEqual(COMPLETED);
     expect(await answer).toBe('refused');
@@ -302,7 +294,7 @@ describe('A1 a message is refused', () => {
     const answer = custody.steer(before).finally(() => {
       answered = true;
     });
-    await eventually(() => file(ref, 'in.jsonl').includes(before.requestId));
+    await eventually(() => spoolText(ref, 'in.jsonl').includes(before.requestId));
     await custody.cancel({ ...ref, by: 'ann' });
     const after = await queueForSteering(ref, 'after');
     const again = custody.steer(before).finally(() => {
@@ -312,7 +304,7 @@ describe('A1 a message is refused', () => {
     expect(answered).toBe(false);
     expect(await end).toEqual({ outcome: 'cancelled', cause: 'ann' });
     expect(await Promise.all([answer, again])).toEqual(['refused', 'refused']);
-    expect(file(ref, 'in.jsonl')).not.toContain(after.requestId);
+    expect(spoolText(ref, 'in.jsonl')).not.toContain(after.requestId);
   });
 
   test('C1 when a cancel has been recorded, though it has not begun', async () => {
@@ -321,7 +313,7 @@ describe('A1 a message is refused', () => {
     await recordCancel(ref);
     const message = await queueForSteering(ref, 'hello');
     expect(await custody.steer(message)).toBe('refused');
-    expect(file(ref, 'in.jsonl')).not.toContain(message.requestId);
+    expect(spoolText(ref, 'in.jsonl')).not.toContain(message.requestId);
   });
 
   test('of a turn that has ended, or that nobody knows', async () => {
@@ -344,7 +336,7 @@ describe('F2 a host that dies', () => {
     const { ref } = await atTheGate(first, 'words 3');
     const message = await queueForSteering(ref, 'and this');
     void first.steer(message).catch(() => undefined);
-    await eventually(() => file(ref, 'in.jsonl').includes('{"sent":1}'));
+    await eventually(() => spoolText(ref, 'in.jsonl').includes('{"sent":1}'));
     first.close();
     const second = newCustody();
     await second.adopt();
@@ -354,7 +346,7 @@ describe('F2 a host that dies', () => {
     expect(await second.run(ref)).toEqual(COMPLETED);
     expect(await takenIn(ref, message)).toHaveLength(2);
     expect(await store.answerText(ref.turnId, 1)).toBe(`steered: and this\n${words(3)}`);
-    expect(file(ref, 'in.jsonl').match(/"type":"steer","attemptKey"/g)).toHaveLength(1);
+    expect(spoolText(ref, 'in.jsonl').match(/"type":"steer","attemptKey"/g)).toHaveLength(1);
   });
 
   test.each([
@@ -368,23 +360,23 @@ describe('F2 a host that dies', () => {
       const message = await queueForSteering(ref, 'and this');
       if (written) {
         void first.steer(message).catch(() => undefined);
-        await eventually(() => file(ref, 'in.jsonl').includes('{"sent":1}'));
+        await eventually(() => spoolText(ref, 'in.jsonl').includes('{"sent":1}'));
       }
       first.close();
-      const calls = file(ref, 'in.jsonl');
+      const calls = spoolText(ref, 'in.jsonl');
       const { requestId: id, content } = message;
       const key = `${ref.turnId}.1`;
       const call = { type: 'steer', attemptKey: key, requestId: id, content };
       const frames = [JSON.stringify({ type: 'steer', turn: key, id, content })];
       writeFileSync(
-        path(ref, 'in.jsonl'),
+        spoolFile(ref, 'in.jsonl'),
         written
           ? calls.replace('{"sent":1}\n', '')
-          : `${calls}${JSON.stringify({ outOffset: file(ref, 'out.jsonl').length, upSeconds: 1, call, frames })}\n`,
+          : `${calls}${JSON.stringify({ outOffset: spoolText(ref, 'out.jsonl').length, upSeconds: 1, call, frames })}\n`,
       );
       const second = newCustody();
       await second.adopt();
-      await eventually(() => file(ref, 'in.jsonl').includes('{"sent":1}'));
+      await eventually(() => spoolText(ref, 'in.jsonl').includes('{"sent":1}'));
       const answer = second.steer(message);
       await allow(second, ref);
       expect(await answer).toBe('taken');
@@ -406,7 +398,7 @@ describe('F2 a host that dies', () => {
     const message = await queueForSteering(ref, 'and this');
     deaf = true;
     void first.steer(message).catch(() => undefined);
-    await eventually(() => file(ref, 'out.jsonl').includes('"steered"'));
+    await eventually(() => spoolText(ref, 'out.jsonl').includes('"steered"'));
     first.close();
     expect(await takenIn(ref, message)).toEqual([]);
     const second = newCustody();
@@ -428,12 +420,15 @@ describe('F2 a host that dies', () => {
     expect(await first.steer(message)).toBe('taken');
     first.close();
     // Nor does it write it again, though nobody noted that it was written.
-    writeFileSync(path(ref, 'in.jsonl'), file(ref, 'in.jsonl').replace('{"sent":1}\n', ''));
+    writeFileSync(
+      spoolFile(ref, 'in.jsonl'),
+      spoolText(ref, 'in.jsonl').replace('{"sent":1}\n', ''),
+    );
     const second = newCustody();
     await second.adopt();
     expect(await second.steer(message)).toBe('taken');
     expect(await second.run(ref)).toEqual(COMPLETED);
-    expect(file(ref, 'in.jsonl')).not.toContain('{"sent":1}');
+    expect(spoolText(ref, 'in.jsonl')).not.toContain('{"sent":1}');
     expect(await takenIn(ref, message)).toHaveLength(2);
     expect((await store.answerText(ref.turnId, 1)).replace('steered: and this\n', '')).toBe(
       words(400),
@@ -445,10 +440,10 @@ describe('F2 a host that dies', () => {
     const { ref } = await atTheGate(first, 'sleep 300', 'words 1', 'exit 3');
     const [one, two] = [await queueForSteering(ref, 'one'), await queueForSteering(ref, 'two')];
     void first.steer(one).catch(() => undefined);
-    await eventually(() => file(ref, 'in.jsonl').includes(one.requestId));
+    await eventually(() => spoolText(ref, 'in.jsonl').includes(one.requestId));
     await allow(first, ref);
     first.close();
-    await eventually(() => file(ref, 'out.jsonl').includes('"delta"'));
+    await eventually(() => spoolText(ref, 'out.jsonl').includes('"delta"'));
     const second = newCustody();
     await second.adopt();
     expect((await second.run(ref)).outcome).toBe('interrupted');
@@ -465,7 +460,7 @@ describe('F2 a host that dies', () => {
     await eventually(() => has(ref, 'chat.delta'));
     const message = await queueForSteering(ref, 'and this');
     void first.steer(message).catch(() => undefined);
-    await eventually(() => file(ref, 'in.jsonl').includes('{"sent":1}'));
+    await eventually(() => spoolText(ref, 'in.jsonl').includes('{"sent":1}'));
     first.close();
     await saysMore(ref);
     const refusing = withAppend((request) =>
@@ -487,7 +482,7 @@ describe('F2 a host that dies', () => {
     await second.adopt();
     expect(first.status(ref)).not.toBeNull();
     await expect(first.steer(message)).rejects.toMatchObject({ code: 'fenced' });
-    expect(file(ref, 'in.jsonl')).not.toContain(message.requestId);
+    expect(spoolText(ref, 'in.jsonl')).not.toContain(message.requestId);
     const answer = second.steer(message);
     await allow(second, ref);
     expect(await answer).toBe('taken');
@@ -500,7 +495,7 @@ describe('F2 a host that dies', () => {
     const { ref } = await atTheGate(first, 'words 2');
     const message = await queueForSteering(ref, 'and this');
     const lost = [first.steer(message)];
-    await eventually(() => file(ref, 'in.jsonl').includes('{"sent":1}'));
+    await eventually(() => spoolText(ref, 'in.jsonl').includes('{"sent":1}'));
     await second.adopt();
     lost.push(second.steer(message));
     await third.adopt();
@@ -515,7 +510,7 @@ describe('F2 a host that dies', () => {
     const { ref } = await atTheGate(first, 'words 3');
     const message = await queueForSteering(ref, 'and this');
     void first.steer(message).catch(() => undefined);
-    await eventually(() => file(ref, 'in.jsonl').includes('{"sent":1}'));
+    await eventually(() => spoolText(ref, 'in.jsonl').includes('{"sent":1}'));
     first.close();
     const second = newCustody();
     await second.adopt();
@@ -546,7 +541,7 @@ describe('a store that refuses', () => {
       answered = true;
     });
     // The provider has taken it and gone on to its end.
-    await eventually(() => file(ref, 'out.jsonl').includes(`"end","turn":"${next.turnId}.1"`));
+    await eventually(() => spoolText(ref, 'out.jsonl').includes(`"end","turn":"${next.turnId}.1"`));
     expect(answered).toBe(false);
     locked = false;
     expect(await answer).toBe('taken');
@@ -608,7 +603,7 @@ describe('a store that refuses', () => {
     const { ref, end } = await atTheGate(custody, 'words 2');
     const message = await queueForSteering(ref, 'and this');
     const answer = custody.steer(message);
-    await eventually(() => file(ref, 'in.jsonl').includes(message.requestId));
+    await eventually(() => spoolText(ref, 'in.jsonl').includes(message.requestId));
     const attempt: Store['attempt'] = async (...of) => {
       await allow(custody, ref);
       await end;

@@ -1,5 +1,4 @@
 /** A disk without room, under custody: nothing is begun, what runs is ended, and all of it is recorded in the end. */
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 
@@ -19,6 +18,7 @@ import {
   newCustody,
   recordCancel,
   setUpCustody,
+  spoolText,
   store,
   typesOf,
   under,
@@ -54,8 +54,8 @@ async function nearlyFull(): Promise<{ full: Store; makeRoom: () => void }> {
 }
 
 /** What the provider has written, whether or not anybody could record it. */
-function spooled({ turnId }: AttemptRef): string {
-  const lines = readFileSync(join(home, 'spools', `${turnId}.1`, 'out.jsonl'), 'utf8').split('\n');
+function spooled(ref: AttemptRef): string {
+  const lines = spoolText(ref, 'out.jsonl').split('\n');
   return lines
     .flatMap((line) => {
       const said = JSON.parse(line || '{}') as { type?: string; text?: string };

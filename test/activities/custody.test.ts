@@ -22,6 +22,8 @@ import {
   recordAllowed,
   recordCancel,
   setUpCustody,
+  spoolFile,
+  spoolText,
   store,
   typesOf,
   under,
@@ -80,8 +82,7 @@ describe('a turn in custody', () => {
     const end = custody.run(ref);
     const pid = await eventually(() => custody.status(ref)?.pid);
     // Its last byte, as soon as it is written: it may not be in the log yet.
-    const out = join(home, 'spools', `${ref.turnId}.1`, 'out.jsonl');
-    await eventually(() => readFileSync(out, 'utf8').includes('w2 '));
+    await eventually(() => spoolText(ref, 'out.jsonl').includes('w2 '));
     process.kill(pid, 'SIGKILL');
     expect((await end).outcome).toBe('interrupted');
     expect(await store.answerText(ref.turnId, 1)).toBe(words(3));
@@ -236,7 +237,7 @@ describe('a turn’s limit', () => {
     void first.run(ref).catch(() => undefined);
     await eventually(() => has(ref, 'chat.delta'));
     first.close();
-    const calls = join(home, 'spools', `${ref.turnId}.1`, 'in.jsonl');
+    const calls = spoolFile(ref, 'in.jsonl');
     const [begin = ''] = readFileSync(calls, 'utf8').split('\n');
     const { upSeconds } = JSON.parse(begin) as { upSeconds: number };
     expect(Math.abs(uptime() - upSeconds)).toBeLessThan(60);
@@ -357,13 +358,13 @@ describe('adoption', () => {
     void first.run(ref).catch(() => undefined);
     const pid = await eventually(() => first.status(ref)?.pid);
     const identity = identify(pid);
-    const calls = join(home, 'spools', `${ref.turnId}.1`, 'in.jsonl');
+    const calls = spoolFile(ref, 'in.jsonl');
     await eventually(() => readFileSync(calls, 'utf8').includes('"sent"'));
     await eventually(() => identity !== null && isSameProcess(identity));
     first.close();
     // As if it had died between the record and the write, before the provider said a word.
     writeFileSync(calls, readFileSync(calls, 'utf8').replace('{"sent":0}\n', ''));
-    writeFileSync(join(home, 'spools', `${ref.turnId}.1`, 'out.jsonl'), '');
+    writeFileSync(spoolFile(ref, 'out.jsonl'), '');
     const second = newCustody();
     await second.adopt();
     expect(await second.run(ref)).toEqual({ outcome: 'interrupted', cause: 'prompt_unconfirmed' });

@@ -2,14 +2,7 @@
  * Commands against servers that misbehave: real gRPC connections to HTTP/2 servers that refuse, hang, break off or lie.
  * What a real Temporal server does with them: test/integration/api.
  */
-import { once } from 'node:events';
-import {
-  createServer,
-  type Http2Server,
-  type ServerHttp2Session,
-  type ServerHttp2Stream,
-} from 'node:http2';
-import { createServer as createTcpServer, type AddressInfo, type Server } from 'node:net';
+import { createServer as createTcpServer } from 'node:net';
 
 import { describe, expect, it, onTestFinished } from 'vitest';
 
@@ -22,65 +15,9 @@ import {
 } from '../../src/api/temporal-commands.ts';
 import { isHoldfastError } from '../../src/contracts/errors.ts';
 import { eventually } from '../support/eventually.ts';
+import { accept, deadPort, grpcServer, listen, refuse } from '../support/grpc-server.ts';
 
 type Fates = Parameters<CommandObserver>[0]['fate'][];
-
-/** A port on which nobody listens. */
-async function deadPort(): Promise<number> {
-  const server = createTcpServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
-}
-
-async function listen(server: Server | Http2Server, port = 0): Promise<number> {
-  server.listen(port, '127.0.0.1');
-  await once(server, 'listening');
-  onTestFinished(() => void server.close());
-  return (server.address() as AddressInfo).port;
-}
-
-/** A gRPC server whose every call is given to `answer`. */
-function grpcServer(answer: (stream: ServerHttp2Stream, path: string, body: string) => void) {
-  const sessions = new Set<ServerHttp2Session>();
-  const server = createServer();
-  server.on('session', (session) => {
-    sessions.add(session);
-    session.on('error', () => undefined);
-    session.on('close', () => sessions.delete(session));
-  });
-  server.on('stream', (stream, headers) => {
-    stream.on('error', () => undefined);
-    let body = '';
-    stream.on('data', (bytes: Buffer) => (body += bytes.toString('latin1')));
-    stream.on('end', () => answer(stream, String(headers[':path']), body));
-  });
-  onTestFinished(() => {
-    for (const session of sessions) session.destroy();
-  });
-  return { server, breakOff: () => sessions.forEach((session) => session.destroy()) };
-}
-
-function accept(stream: ServerHttp2Stream): void {
-  stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true });
-  stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }));
-  // An empty message: all of its fields have their defaults.
-  stream.end(Buffer.from([0, 0, 0, 0, 0]));
-}
-
-function refuse(stream: ServerHttp2Stream, status: number): void {
-  stream.respond(
-    {
-      ':status': 200,
-      'content-type': 'application/grpc',
-      'grpc-status': String(status),
-      'grpc-message': 'no',
-    },
-    { endStream: true },
-  );
-}
 
 function commandsTo(port: number): { commands: WorkflowCommands; fates: Fates } {
   const connection = lazyTemporalConnection({ address: `127.0.0.1:${port}` });

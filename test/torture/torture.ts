@@ -112,7 +112,10 @@ export async function torture(options: TortureOptions): Promise<TortureResult> {
   say(
     `torture: seed ${seed}, ${minutes} minutes, ${options.conversations} conversations alone, ${options.tables} tables, ${options.triggers} triggers and ${options.agents} teams at once`,
   );
+  // What it may take to have one is no part of the run.
+  await findTemporalBinary();
   const folder = mkdtempSync(join(tmpdir(), 'holdfast-torture-'));
+  const keptIn = join(keptFolder(), basename(folder));
   const port = await choosePort();
   const stack = new Stack({ folder, port, environment: options.environment });
   const ours = new Set<string>();
@@ -125,7 +128,7 @@ export async function torture(options: TortureOptions): Promise<TortureResult> {
     const run = new Run({ options, folder, stack, ours });
     const result = await run.run();
     kept = result.verdict.violations.length > 0;
-    return { ...result, folder: kept ? keptAs(folder) : null };
+    return { ...result, folder: kept ? keptIn : null };
   } catch (error) {
     // Ended by hand: there is nothing to look at.
     kept = !signal.aborted;
@@ -134,12 +137,10 @@ export async function torture(options: TortureOptions): Promise<TortureResult> {
     await stack.end(isOurs);
     process.off('exit', atExit);
     if (kept) {
-      if (keptAs(folder) !== folder)
-        cpSync(folder, keptAs(folder), { recursive: true, filter: isCopied });
-      say(`Everything is kept in ${keptAs(folder)}`);
+      if (keptIn !== folder) cpSync(folder, keptIn, { recursive: true, filter: isCopied });
+      say(`Everything is kept in ${keptIn}`);
     }
-    if (!kept || keptAs(folder) !== folder)
-      rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
+    if (!kept || keptIn !== folder) rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
   }
 }
 
@@ -589,11 +590,7 @@ class Run {
   }
 }
 
-/** Where a run's folder is left for whoever looks into it. */
-function keptAs(folder: string): string {
-  return join(keptFolder(), basename(folder));
-}
-
+/** Sockets cannot be copied. */
 function isCopied(path: string): boolean {
   const found = lstatSync(path, { throwIfNoEntry: false });
   return found?.isFile() === true || found?.isDirectory() === true;

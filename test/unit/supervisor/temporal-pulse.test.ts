@@ -1,58 +1,30 @@
 /** The pulse of the Temporal server, of servers that answer, refuse, hang and go. A real one: test/e2e/acceptance/survival.test.ts. */
-import { once } from 'node:events';
-import { createServer, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2';
-import type { AddressInfo } from 'node:net';
+import type { ServerHttp2Stream } from 'node:http2';
 
 import { expect, onTestFinished, test } from 'vitest';
 
 import { askTemporal } from '../../../src/supervisor/temporal-pulse.ts';
 import { eventually } from '../../support/eventually.ts';
+import { accept, deadPort, grpcServer, listen, refuse } from '../../support/grpc-server.ts';
 
 type Answer = (stream: ServerHttp2Stream) => void;
-const GRPC = { ':status': 200, 'content-type': 'application/grpc' };
+const UNAVAILABLE = 14;
 
 /** A server whose calls are given to what `answer` is at that moment; the questions so far. */
 async function serverThat(answer: Answer) {
   const asked: { path: string; body: string }[] = [];
-  const sessions = new Set<ServerHttp2Session>();
-  const server = createServer();
-  const it = { answer, asked, sessions, address: '' };
-  server.on('session', (session) => {
-    sessions.add(session);
-    session.on('error', () => undefined);
-    session.on('close', () => sessions.delete(session));
+  const it = { answer, asked };
+  const { server, sessions } = grpcServer((stream, path, body) => {
+    asked.push({ path, body });
+    it.answer(stream);
   });
-  server.on('stream', (stream, headers) => {
-    stream.on('error', () => undefined);
-    let body = '';
-    stream.on('data', (bytes: Buffer) => (body += bytes.toString('latin1')));
-    stream.on('end', () => {
-      asked.push({ path: String(headers[':path']), body });
-      it.answer(stream);
-    });
-  });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  onTestFinished(() => {
-    for (const session of sessions) session.destroy();
-    server.close();
-  });
-  it.address = `127.0.0.1:${(server.address() as AddressInfo).port}`;
-  return it;
+  return Object.assign(it, { sessions, address: `127.0.0.1:${await listen(server)}` });
 }
 
-const knows: Answer = (stream) => {
-  stream.respond(GRPC, { waitForTrailers: true });
-  stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }));
-  stream.end(Buffer.from([0, 0, 0, 0, 2, 10, 0]));
-};
-const fails: Answer = (stream) => {
-  const grpc = { 'grpc-status': '14', 'grpc-message': 'Error: interrupted (9)' };
-  stream.respond({ ...GRPC, ...grpc }, { endStream: true });
-};
+const fails: Answer = (stream) => refuse(stream, UNAVAILABLE);
 const failsLate: Answer = (stream) => {
-  stream.respond(GRPC, { waitForTrailers: true });
-  stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '14' }));
+  stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true });
+  stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': String(UNAVAILABLE) }));
   stream.end();
 };
 const breaksOff: Answer = (stream) => stream.session?.destroy();
@@ -64,7 +36,7 @@ function pulseOf(address: string, namespace = 'default') {
 }
 
 test('a server that knows its namespace beats, again and again; closed, it is asked no more', async () => {
-  const server = await serverThat(knows);
+  const server = await serverThat(accept);
   // Longer than what one byte can tell the length of.
   const namespace = 'n'.repeat(300);
   const pulse = pulseOf(server.address, namespace);
@@ -91,7 +63,7 @@ test.each([
   const pulse = pulseOf(server.address);
   await eventually(() => server.asked.length === 2);
   expect(pulse.lastMs()).toBeNull();
-  server.answer = knows;
+  server.answer = accept;
   await eventually(() => pulse.lastMs() !== null);
 });
 
@@ -103,12 +75,8 @@ test('a server that hangs does not beat; the question is given up, and asked aga
 });
 
 test('where nobody listens nothing beats, and nothing is thrown', async () => {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  const pulse = pulseOf(`127.0.0.1:${port}`);
-  const late = await serverThat(knows);
+  const pulse = pulseOf(`127.0.0.1:${await deadPort()}`);
+  const late = await serverThat(accept);
   const other = pulseOf(late.address);
   // Time enough for two questions of the first.
   const beat = await eventually(() => other.lastMs());
