@@ -119,6 +119,8 @@ export type Config = {
     /** The `temporal` program; null: temporal-dev.sh finds, downloads or builds it. */
     program: string | null;
     logLevel: string;
+    /** Growth of the embedded server's write-ahead log above which it is replaced; 0: any. */
+    walLimitBytes: number;
   };
   store: {
     /** For `openStore`. */
@@ -406,6 +408,11 @@ export const VARIABLES = {
     logLevel,
     'warn',
     'What the embedded server logs: `debug`, `info`, `warn`, `error` or `never`.',
+  ),
+  HOLDFAST_TEMPORAL_WAL_LIMIT_BYTES: withDefault(
+    bytesOrNone,
+    String(256 * 1024 * 1024),
+    'The embedded server is replaced when its `temporal.db-wal`, usually 4 MB, has grown by so much since it was started. 0: never.',
   ),
   HOLDFAST_TEMPORAL_BIN: optional(
     path,
@@ -729,6 +736,7 @@ export function loadConfig(environment: Environment = process.env): Config {
       uiPort,
       program: read(V.HOLDFAST_TEMPORAL_BIN),
       logLevel: read(V.HOLDFAST_TEMPORAL_LOG_LEVEL),
+      walLimitBytes: read(V.HOLDFAST_TEMPORAL_WAL_LIMIT_BYTES),
     },
     store: { url: `sqlite:${storeFile}`, replayWindowMs: read(V.HOLDFAST_REPLAY_WINDOW_MS) },
     disk: {

@@ -24,7 +24,7 @@ const COMMON = new Set(
   ].flatMap((names) => names.split(' ')),
 );
 const COMMON_PATTERN = /^(LC|XDG)_/;
-/** `go install` is one way to get the Temporal server. */
+/** Building it with go is one way to get the Temporal server. */
 const GO_PATTERN = /^(C?GO[A-Z0-9_]*|CC)$/;
 /** Would act on our own Node programs, or belongs to the npm or the turn that we happen to run under. */
 const NEVER = new Set([PROCESS_MARK, 'NODE_OPTIONS', 'NODE_CHANNEL_FD', 'NODE_UNIQUE_ID']);
@@ -123,7 +123,14 @@ export function childSpecs({
       relay: (line) => line.startsWith('temporal-dev: '),
       hopelessExitCodes: TEMPORAL_HOPELESS,
       pulse: {
-        feel: () => askTemporal(server),
+        feel: () =>
+          askTemporal({
+            server,
+            wal: {
+              file: `${config.paths.temporalDatabase}-wal`,
+              limitBytes: config.temporal.walLimitBytes,
+            },
+          }),
         limitMs: TEMPORAL_PATIENCE * config.wedgedAfterMs,
       },
     });

@@ -4,7 +4,7 @@
  *  1 It leads its own session: a Ctrl-C in the terminal reaches the supervisor alone, which then stops everyone in order.
  *  2 Until {@link Child.stop} it is always either running or about to be started; there is no last restart.
  *  3 `onChange` is called straight after a spawn, before anything else happens, so that the record of it is on disk.
- *  4 One that stands still for longer than it may is killed, and started again like one that died.
+ *  4 One that stands still for longer than it may, or has what only a new start heals, is killed, and started again like one that died.
  *  5 It never runs twice: the next one starts after the last one is gone.
  */
 import { spawn } from 'node:child_process';
@@ -33,7 +33,7 @@ export type ChildSpec = {
   prepare?: () => Promise<void>;
   /** Lines of its output to show until it is ready for the first time: it may take long, and says why. */
   relay?: (line: string) => boolean;
-  /** How it shows that it lives, looked at from its start to its end, and how long it may stand still; 0: for ever. */
+  /** How it shows that it lives and is well, looked at from its start to its end, and how long it may stand still; 0: for ever. */
   pulse?: { feel: () => BeatSource; limitMs: number };
   /** Exit codes, before it was ever ready, that no restart can mend. */
   hopelessExitCodes?: readonly number[];
@@ -213,15 +213,20 @@ export class Child {
   /** Looks at its pulse; returns how to stop. */
   #watchPulse(identity: ProcessIdentity | null): () => void {
     const { role, pulse } = this.spec;
-    if (pulse === undefined || pulse.limitMs === 0 || identity === null) return () => undefined;
-    const { limitMs } = pulse;
+    if (pulse === undefined || identity === null) return () => undefined;
+    const limitMs = pulse.limitMs === 0 ? Infinity : pulse.limitMs;
     const source = pulse.feel();
     const look = () => ({ beat: source.lastMs(), nowMs: performance.now() });
     const watched = new Pulse({ limitMs, ...look() });
+    const judge = (): string | null =>
+      watched.isStill(look())
+        ? `has stood still for ${limitMs / 1000} s`
+        : (source.ailment?.() ?? null);
     const timer = setInterval(() => {
-      if (this.#stopping || !watched.isStill(look())) return;
+      const why = this.#stopping ? null : judge();
+      if (why === null) return;
       clearInterval(timer);
-      this.#events.say(`${role} has stood still for ${limitMs / 1000} s; it is killed.`);
+      this.#events.say(`${role} ${why}; it is killed.`);
       signalProcess(identity, 'SIGKILL');
     }, PULSE_MS);
     return () => {

@@ -50,8 +50,15 @@ export function lastBeatMs(file: string): number | null {
   return statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? null;
 }
 
-/** What tells of the beats of one process. `lastMs`: changes with each; null: there was none. */
-export type BeatSource = { lastMs: () => number | null; close: () => void };
+/**
+ * What tells of the beats of one process. `lastMs`: changes with each; null: there was none. `ailment`: why it has to be replaced at once
+ * although it beats or may beat again, as the end of a sentence about it; null: it need not be.
+ */
+export type BeatSource = {
+  lastMs: () => number | null;
+  ailment?: () => string | null;
+  close: () => void;
+};
 
 /** Of a process that beats in that file. */
 export function beatsIn(file: string): BeatSource {

@@ -1,14 +1,20 @@
 /**
  * The pulse of the embedded Temporal server, which is no program of ours and touches no file: whether it answers a question for which
- * it must read its database.
+ * it must read its database; and what ails it.
  *
- * The server may stand still, and it may go on and fail: after 15 s of standing still under load one answered every call "interrupted (9)",
- * what its database's driver says of a statement that was broken off, for as long as it was looked at. No restart of anything else mends
- * either.
+ * The server may stand still, and it may go on and be of no use. Its SQLite driver (modernc.org/sqlite before 1.40, in the CLI 1.5.1 that
+ * is downloaded) forgets a query, open, whose deadline passes between its first row and its return. On the one connection that there is
+ * nothing is checkpointed from then on: temporal.db-wal grows until the disk is full (2.5 GB in 5 minutes were seen). And the next query
+ * that is broken off breaks off every other after it, "interrupted (9)", since SQLite takes that back only when no query is open. Both come
+ * under load, when deadlines pass; neither ends by itself, nor with a restart of anything else.
  *
  * 1 It is asked by HTTP/2 alone: the supervisor, which outlives everybody, does not load the SDK (+60 MB).
  * 2 One question at a time, each with a limit; whatever goes wrong with one is no answer, and no error.
+ * 3 A server that has no time for one question more ("resource exhausted") lives.
+ * 4 One that still grows after its start is replaced again only when it has grown by as much again: whoever else keeps the database from
+ *   being checkpointed does not make it start for ever.
  */
+import { statSync } from 'node:fs';
 import { connect } from 'node:http2';
 
 import type { BeatSource } from './pulse.ts';
@@ -17,19 +23,44 @@ const ASK_EVERY_MS = 2_000;
 const ANSWER_WITHIN_MS = 5_000;
 const METHOD = '/temporal.api.workflowservice.v1.WorkflowService/DescribeNamespace';
 const GRPC_OK = '0';
+const GRPC_RESOURCE_EXHAUSTED = '8';
+/** So many in a row are no query's own misfortune. */
+const INTERRUPTED_IN_A_ROW = 3;
+
+type Answer = 'well' | 'busy' | 'interrupted' | 'none';
 
 /** Asks until it is closed. `lastMs`: of the last answer, by `performance.now()`; null: there was none yet. */
-export function askTemporal(server: { address: string; namespace: string }): BeatSource {
+export function askTemporal({
+  server,
+  wal,
+}: {
+  server: { address: string; namespace: string };
+  /** The write-ahead log of its database, and the growth that is too much; 0: none is. */
+  wal: { file: string; limitBytes: number };
+}): BeatSource {
   let lastMs: number | null = null;
+  let interrupted = 0;
+  let leastBytes = sizeOf(wal.file);
   let isClosed = false;
   let timer: NodeJS.Timeout | undefined;
   const ask = async (): Promise<void> => {
-    if (await answers(server)) lastMs = performance.now();
+    const answer = await answerOf(server);
+    if (answer === 'well' || answer === 'busy') lastMs = performance.now();
+    if (answer === 'well') interrupted = 0;
+    if (answer === 'interrupted') interrupted += 1;
     if (!isClosed) timer = setTimeout(() => void ask(), ASK_EVERY_MS);
   };
   void ask();
   return {
     lastMs: () => lastMs,
+    ailment: () => {
+      if (interrupted >= INTERRUPTED_IN_A_ROW) return 'answers everything "interrupted"';
+      const bytes = sizeOf(wal.file);
+      leastBytes = Math.min(leastBytes, bytes);
+      return wal.limitBytes > 0 && bytes - leastBytes > wal.limitBytes
+        ? `no longer checkpoints its database: ${wal.file} has ${Math.round(bytes / 2 ** 20)} MB`
+        : null;
+    },
     close: () => {
       isClosed = true;
       clearTimeout(timer);
@@ -37,17 +68,21 @@ export function askTemporal(server: { address: string; namespace: string }): Bea
   };
 }
 
+function sizeOf(file: string): number {
+  return statSync(file, { throwIfNoEntry: false })?.size ?? 0;
+}
+
 /** Whether it can say what its namespace is. */
-function answers({ address, namespace }: { address: string; namespace: string }): Promise<boolean> {
+function answerOf({ address, namespace }: { address: string; namespace: string }): Promise<Answer> {
   return new Promise((resolve) => {
     const session = connect(`http://${address}`);
-    const done = (isOk: boolean): void => {
+    const done = (answer: Answer): void => {
       clearTimeout(limit);
       session.destroy();
-      resolve(isOk);
+      resolve(answer);
     };
-    const limit = setTimeout(() => done(false), ANSWER_WITHIN_MS);
-    session.on('error', () => done(false));
+    const limit = setTimeout(() => done('none'), ANSWER_WITHIN_MS);
+    session.on('error', () => done('none'));
     const call = session.request({
       ':method': 'POST',
       ':path': METHOD,
@@ -56,12 +91,16 @@ function answers({ address, namespace }: { address: string; namespace: string })
     });
     // A call that fails at once has its status in the headers, one that answers behind its answer.
     const judge = (headers: Record<string, unknown>): void => {
-      if (headers['grpc-status'] !== undefined) done(headers['grpc-status'] === GRPC_OK);
+      const { 'grpc-status': status, 'grpc-message': message } = headers;
+      if (status === undefined) return;
+      if (status === GRPC_OK) done('well');
+      else if (status === GRPC_RESOURCE_EXHAUSTED) done('busy');
+      else done(String(message).includes('interrupted (9)') ? 'interrupted' : 'none');
     };
     call.on('response', judge);
     call.on('trailers', judge);
-    call.on('error', () => done(false));
-    call.on('close', () => done(false));
+    call.on('error', () => done('none'));
+    call.on('close', () => done('none'));
     call.resume();
     call.end(framed(field(1, namespace)));
   });

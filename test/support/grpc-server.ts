@@ -58,13 +58,13 @@ export function accept(stream: ServerHttp2Stream): void {
 }
 
 /** Fails, in the headers, as a call that gets no further. */
-export function refuse(stream: ServerHttp2Stream, status: number): void {
+export function refuse(stream: ServerHttp2Stream, status: number, message = 'no'): void {
   stream.respond(
     {
       ':status': 200,
       'content-type': 'application/grpc',
       'grpc-status': String(status),
-      'grpc-message': 'no',
+      'grpc-message': message,
     },
     { endStream: true },
   );

@@ -2,6 +2,11 @@
  * What may die while a turn runs: each process of Holdfast, all of them by Ctrl-C, the supervisor. The provider goes on,
  * and its answer is complete, once. Numbers: design.md section 12.
  */
+import { randomUUID } from 'node:crypto';
+import { statSync } from 'node:fs';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+
 import { describe, expect, test } from 'vitest';
 
 import type { SendAnswerValue } from '../../../src/contracts/http.ts';
@@ -20,7 +25,13 @@ import { sharedHoldfast } from './shared-holdfast.ts';
 const steps = script('words 400 every 6', 'ask go', 'words 50 every 2');
 const requestId = 'long';
 
-const holdfast = sharedHoldfast({ HOLDFAST_WEDGED_AFTER_MS: '6000' });
+/** Four times what the log has when all is well. */
+const WAL_LIMIT_BYTES = 16 * 2 ** 20;
+
+const holdfast = sharedHoldfast({
+  HOLDFAST_WEDGED_AFTER_MS: '6000',
+  HOLDFAST_TEMPORAL_WAL_LIMIT_BYTES: String(WAL_LIMIT_BYTES),
+});
 
 type Running = { conversationId: string; turnId: string; provider: ProcessIdentity };
 
@@ -116,6 +127,44 @@ test.each(['gateway', 'worker', 'turn-host', 'temporal'] as const)(
     await completes(turn);
   },
 );
+
+test('W1 the temporal can no longer checkpoint its database: it is replaced, and the turn completes, its text once', async () => {
+  const turn = await streaming();
+  const victim = await holdfast.process('temporal');
+  const wal = join(holdfast.home, 'temporal.db-wal');
+  /** Some megabytes into Temporal's database; what is refused meanwhile is not missed. */
+  const write = async (): Promise<void> => {
+    const content = `${script('text "x"')}\n# ${'x'.repeat(400_000)}`;
+    const call = async (path: string, body: unknown): Promise<void> => {
+      await holdfast.call({ path, body }).catch(() => undefined);
+    };
+    await Promise.all(
+      Array.from({ length: 5 }, async () => {
+        const conversationId = randomUUID();
+        await call('/v1/conversations', { conversationId, provider: 'scripted' });
+        await call(`/v1/conversations/${conversationId}/messages`, { requestId: 'r', content });
+      }),
+    );
+  };
+  // Whatever reads and does not end does it; that of the server's own driver cannot be had on demand.
+  const reader = new DatabaseSync(join(holdfast.home, 'temporal.db'), { readOnly: true });
+  reader.exec('BEGIN');
+  reader.prepare('SELECT count(*) FROM sqlite_schema').get();
+  try {
+    while (isSameProcess(victim)) await write();
+  } finally {
+    reader.close();
+  }
+  await holdfast.process('temporal', victim);
+  expect(holdfast.logs()).toContain(`no longer checkpoints its database: ${wal}`);
+  await completes(turn);
+  // Begun again, it is cut to what it may keep (temporal-dev.sh).
+  await eventually(async () => {
+    if (statSync(wal).size <= WAL_LIMIT_BYTES) return true;
+    await write();
+    return false;
+  });
+});
 
 test('C2 Ctrl-C in mid-turn does not stop the provider; started again, the text is complete and appears once', async () => {
   const turn = await streaming();

@@ -1,7 +1,10 @@
 /** The pulse of the Temporal server, of servers that answer, refuse, hang and go. A real one: test/e2e/acceptance/survival.test.ts. */
+import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import type { ServerHttp2Stream } from 'node:http2';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 
-import { expect, onTestFinished, test } from 'vitest';
+import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 
 import { askTemporal } from '../../../src/supervisor/temporal-pulse.ts';
 import { eventually } from '../../support/eventually.ts';
@@ -9,6 +12,7 @@ import { accept, deadPort, grpcServer, listen, refuse } from '../../support/grpc
 
 type Answer = (stream: ServerHttp2Stream) => void;
 const UNAVAILABLE = 14;
+const RESOURCE_EXHAUSTED = 8;
 
 /** A server whose calls are given to what `answer` is at that moment; the questions so far. */
 async function serverThat(answer: Answer) {
@@ -27,19 +31,25 @@ const failsLate: Answer = (stream) => {
   stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': String(UNAVAILABLE) }));
   stream.end();
 };
+const isBusy: Answer = (stream) => refuse(stream, RESOURCE_EXHAUSTED);
+const isInterrupted: Answer = (stream) =>
+  refuse(stream, UNAVAILABLE, 'GetNamespace operation failed. Error interrupted (9)');
 const breaksOff: Answer = (stream) => stream.session?.destroy();
 
-function pulseOf(address: string, namespace = 'default') {
-  const pulse = askTemporal({ address, namespace });
+function pulseOf(
+  address: string,
+  { namespace = 'default', wal = { file: '/nonexistent', limitBytes: 0 } } = {},
+) {
+  const pulse = askTemporal({ server: { address, namespace }, wal });
   onTestFinished(pulse.close);
-  return pulse;
+  return { ...pulse, ailment: () => pulse.ailment?.() };
 }
 
 test('a server that knows its namespace beats, again and again; closed, it is asked no more', async () => {
   const server = await serverThat(accept);
   // Longer than what one byte can tell the length of.
   const namespace = 'n'.repeat(300);
-  const pulse = pulseOf(server.address, namespace);
+  const pulse = pulseOf(server.address, { namespace });
   expect(pulse.lastMs()).toBeNull();
   const first = await eventually(() => pulse.lastMs());
   await eventually(() => (pulse.lastMs() ?? 0) > first);
@@ -82,4 +92,69 @@ test('where nobody listens nothing beats, and nothing is thrown', async () => {
   const beat = await eventually(() => other.lastMs());
   await eventually(() => (other.lastMs() ?? 0) > beat);
   expect(pulse.lastMs()).toBeNull();
+});
+
+test('3 a server that has no time for one question more lives', async () => {
+  const server = await serverThat(isBusy);
+  const pulse = pulseOf(server.address);
+  await eventually(() => pulse.lastMs() !== null);
+  expect(pulse.ailment()).toBeNull();
+});
+
+test('a server that answers that it was interrupted, and nothing else, is ill; once or twice it is not', async () => {
+  const server = await serverThat(isInterrupted);
+  const pulse = pulseOf(server.address);
+  await eventually(() => server.asked.length === 2);
+  server.answer = accept;
+  await eventually(() => pulse.lastMs() !== null);
+  expect(pulse.ailment()).toBeNull();
+  server.answer = isInterrupted;
+  const before = server.asked.length;
+  await eventually(() => server.asked.length === before + 2);
+  // Being refused for another reason heals nothing.
+  server.answer = isBusy;
+  await eventually(() => server.asked.length === before + 3);
+  server.answer = isInterrupted;
+  await eventually(() => pulse.ailment() !== null);
+  expect(pulse.ailment()).toBe('answers everything "interrupted"');
+});
+
+describe('the write-ahead log', () => {
+  let file: string;
+  beforeEach(() => {
+    const folder = mkdtempSync(join(tmpdir(), 'holdfast-wal-'));
+    file = join(folder, 'temporal.db-wal');
+    onTestFinished(() => rmSync(folder, { recursive: true }));
+  });
+  const holds = (bytes: number): void => {
+    writeFileSync(file, '');
+    truncateSync(file, bytes);
+  };
+  const MB = 2 ** 20;
+
+  async function watched(limitBytes: number) {
+    const server = await serverThat(accept);
+    return pulseOf(server.address, { wal: { file, limitBytes } });
+  }
+
+  test('that has grown by more than it may is told with its size; one that is not there has none', async () => {
+    const { ailment } = await watched(10 * MB);
+    expect(ailment()).toBeNull();
+    holds(10 * MB);
+    expect(ailment()).toBeNull();
+    holds(12 * MB);
+    expect(ailment()).toBe(`no longer checkpoints its database: ${file} has 12 MB`);
+    expect((await watched(0)).ailment()).toBeNull();
+  });
+
+  test('4 that was long already is none of this server, until it has been cut', async () => {
+    holds(100 * MB);
+    const { ailment } = await watched(10 * MB);
+    holds(110 * MB);
+    expect(ailment()).toBeNull();
+    holds(4 * MB);
+    expect(ailment()).toBeNull();
+    holds(15 * MB);
+    expect(ailment()).toContain('has 15 MB');
+  });
 });
