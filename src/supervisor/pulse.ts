@@ -8,7 +8,7 @@
  *  2 One that has never beaten since it was started is not judged: its start may take long, or its disk be full.
  *  3 Time in which the supervisor itself stood still (a machine that slept) does not count.
  */
-import { closeSync, openSync, statSync } from 'node:fs';
+import { closeSync, openSync, type Stats, statSync } from 'node:fs';
 import { utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 
@@ -47,7 +47,16 @@ export function showPulse(file: string): void {
 
 /** When `file` was touched last, in ms since 1970; null when it is not there. */
 export function lastBeatMs(file: string): number | null {
-  return statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? null;
+  return lookAt(file)?.mtimeMs ?? null;
+}
+
+/** null when it is not there, or cannot be looked at: a sick disk must not end the supervisor. */
+export function lookAt(file: string): Stats | null {
+  try {
+    return statSync(file);
+  } catch {
+    return null;
+  }
 }
 
 /**

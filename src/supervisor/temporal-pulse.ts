@@ -14,10 +14,9 @@
  * 4 One that still grows after its start is replaced again only when it has grown by as much again: whoever else keeps the database from
  *   being checkpointed does not make it start for ever.
  */
-import { statSync } from 'node:fs';
 import { connect } from 'node:http2';
 
-import type { BeatSource } from './pulse.ts';
+import { type BeatSource, lookAt } from './pulse.ts';
 
 const ASK_EVERY_MS = 2_000;
 const ANSWER_WITHIN_MS = 5_000;
@@ -29,18 +28,21 @@ const INTERRUPTED_IN_A_ROW = 3;
 
 type Answer = 'well' | 'busy' | 'interrupted' | 'none';
 
-/** Asks until it is closed. `lastMs`: of the last answer, by `performance.now()`; null: there was none yet. */
+/** Asks until it is closed, `everyMs` after each answer. `lastMs`: of the last answer, by `performance.now()`; null: there was none yet. */
 export function askTemporal({
   server,
   wal,
+  everyMs = ASK_EVERY_MS,
 }: {
   server: { address: string; namespace: string };
   /** The write-ahead log of its database, and the growth that is too much; 0: none is. */
   wal: { file: string; limitBytes: number };
+  everyMs?: number;
 }): BeatSource {
   let lastMs: number | null = null;
   let interrupted = 0;
-  let leastBytes = sizeOf(wal.file);
+  const walBytes = (): number => lookAt(wal.file)?.size ?? 0;
+  let leastBytes = walBytes();
   let isClosed = false;
   let timer: NodeJS.Timeout | undefined;
   const ask = async (): Promise<void> => {
@@ -48,14 +50,14 @@ export function askTemporal({
     if (answer === 'well' || answer === 'busy') lastMs = performance.now();
     if (answer === 'well') interrupted = 0;
     if (answer === 'interrupted') interrupted += 1;
-    if (!isClosed) timer = setTimeout(() => void ask(), ASK_EVERY_MS);
+    if (!isClosed) timer = setTimeout(() => void ask(), everyMs);
   };
   void ask();
   return {
     lastMs: () => lastMs,
     ailment: () => {
       if (interrupted >= INTERRUPTED_IN_A_ROW) return 'answers everything "interrupted"';
-      const bytes = sizeOf(wal.file);
+      const bytes = walBytes();
       leastBytes = Math.min(leastBytes, bytes);
       return wal.limitBytes > 0 && bytes - leastBytes > wal.limitBytes
         ? `no longer checkpoints its database: ${wal.file} has ${Math.round(bytes / 2 ** 20)} MB`
@@ -66,10 +68,6 @@ export function askTemporal({
       clearTimeout(timer);
     },
   };
-}
-
-function sizeOf(file: string): number {
-  return statSync(file, { throwIfNoEntry: false })?.size ?? 0;
 }
 
 /** Whether it can say what its namespace is. */

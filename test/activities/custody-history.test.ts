@@ -313,8 +313,11 @@ describe('a process whose first turn was cancelled before its prompt was sent', 
     meanwhile = async () => undefined;
     const found = under(three);
     expect(found).not.toEqual([]);
-    const four = await answers(custody, await accept(ASK));
-    expect(under(three)).toEqual(found);
+    const next = await accept(ASK);
+    const four = await answers(custody, next);
+    // It had only just been started: its wrapper may have had more to start.
+    expect(under(three)).toEqual(expect.arrayContaining(found));
+    expect(under(next)).toEqual([]);
     expect(four.turns).toBe('1');
     expect(told(four.history)).toContain('first');
     expect(told(four.history)).not.toContain('second');

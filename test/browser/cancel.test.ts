@@ -21,6 +21,10 @@ test.each(DEVICES)(
     await page.isIdle();
 
     await page.equals(await stage.view(chat));
+    // On a phone it would bring up the keyboard.
+    expect(await page.page.evaluate('document.activeElement.tagName === "TEXTAREA"')).toBe(
+      !page.isPhone,
+    );
     await seen(page.ended('Cancelled'));
     await seen(page.log.getByText(/partial/i));
     await seen(page.button('Retry'));

@@ -55,8 +55,8 @@ export function Composer({ ref }: { ref: Ref<ComposerHandle> }) {
   };
   const stop = (): void => {
     setAsked(null);
-    // its button can be pressed no more
-    area.current?.focus();
+    // Its button can be pressed no more. Under a finger, the field would bring up a keyboard over what is read.
+    if (!window.matchMedia('(hover: none)').matches) area.current?.focus();
     void perform('stop the turn', handle.cancel());
   };
   useImperativeHandle(

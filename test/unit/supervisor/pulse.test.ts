@@ -53,4 +53,6 @@ test('a process beats in its file; where it cannot, it goes on without', async (
   await eventually(() => lastBeatMs(file) !== first);
   showPulse(join(folder, 'no', 'such', 'folder'));
   expect(lastBeatMs(join(folder, 'no', 'such', 'folder'))).toBeNull();
+  // What the system refuses to look at is not there either.
+  expect(lastBeatMs(join(folder, 'x'.repeat(300)))).toBeNull();
 });

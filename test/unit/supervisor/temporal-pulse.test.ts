@@ -40,7 +40,7 @@ function pulseOf(
   address: string,
   { namespace = 'default', wal = { file: '/nonexistent', limitBytes: 0 } } = {},
 ) {
-  const pulse = askTemporal({ server: { address, namespace }, wal });
+  const pulse = askTemporal({ server: { address, namespace }, wal, everyMs: 100 });
   onTestFinished(pulse.close);
   return { ...pulse, ailment: () => pulse.ailment?.() };
 }
