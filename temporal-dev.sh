@@ -23,9 +23,11 @@ unset CDPATH
 # The newest version that go can build from its module alone: later ones have replace directives. It holds server 1.29.1.
 version=1.5.1
 # With the SQLite driver of that version (1.34.1) a query whose deadline passes at a bad moment is never closed: from then on the
-# database is never checkpointed, and after the next such query everything fails, "interrupted (9)". Repaired in 1.40; the
+# database is never checkpointed, and after the next such query everything fails, "interrupted (9)". Not so with 1.40.1; the
 # supervisor looks out for both where the CLI is another (src/supervisor/temporal-pulse.ts).
 driver_version=1.40.1
+# Another number is another name in the cache: what was put there before is not used any more.
+cached=temporal-v$version-2
 # The dev server keeps a finished workflow for a day, which is too short to look into last week's trouble.
 retention_days=90
 search_attributes='HoldfastState=Keyword HoldfastTable=Keyword HoldfastProvider=Keyword HoldfastTurnStartedAt=Datetime HoldfastQuiet=Bool'
@@ -106,7 +108,7 @@ require (
 )
 END
   # -v names each package as it is built, which tells how far it is; without cgo no C compiler is needed
-  attend env CGO_ENABLED=0 "GOFLAGS=${GOFLAGS:-} -mod=mod" GOWORK=off go -C "$work/module" build -v -o "$work/temporal" \
+  attend env CGO_ENABLED=0 GOWORK=off go -C "$work/module" build -v -mod=mod -o "$work/temporal" \
     github.com/temporalio/cli/cmd/temporal && works "$work/temporal" && return
   say "no build: $(tail -n 5 "$work/log")"
   return 1
@@ -131,7 +133,7 @@ use_cache() {
   [ -n "${XDG_CACHE_HOME:-}" ] || [ -n "${HOME:-}" ] ||
     die 69 'there is neither HOME nor XDG_CACHE_HOME to keep the temporal CLI in; set one, or HOLDFAST_TEMPORAL_BIN'
   cache=${XDG_CACHE_HOME:-${HOME:-}/.cache}/holdfast
-  binary=$cache/temporal-v$version
+  binary=$cache/$cached
   # The lock only spares the second of two starters the work: each works in a folder of its own and
   # moves the result into place whole, so even a lock that was lost to a crash cannot spoil the cache.
   waited=0
@@ -161,7 +163,7 @@ use_cache() {
     clean_up
     return 0
   fi
-  work=$cache/.temporal-v$version.$$
+  work=$cache/.$cached.$$
   rm -rf "$work"
   mkdir "$work"
   download || build || die 69 "there is no temporal CLI on PATH or in $cache, and it could be neither downloaded nor built; \

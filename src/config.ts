@@ -222,6 +222,14 @@ const windowMs = integer('milliseconds', { min: 0, max: 10 * 366 * 86_400_000 })
 const messageBytes = integer('bytes', { min: 1024 * 1024, max: 256 * 1024 * 1024 });
 const bytes = integer('bytes', { min: 4_096, max: 1024 * 1024 * 1024 * 1024 });
 const bytesOrNone = integer('bytes', { min: 0, max: 1024 * 1024 * 1024 * 1024 });
+/** Up to 16 MB it keeps when all is well (temporal-dev.sh). */
+const walBytes: Parser<number> = {
+  expects: '0, or bytes from 16777216 to 1099511627776',
+  parse: (value) => {
+    const parsed = bytesOrNone.parse(value);
+    return parsed === undefined || (parsed > 0 && parsed < 16 * 1024 * 1024) ? undefined : parsed;
+  },
+};
 
 /** Tenths of a cent are the least that is told apart. */
 const dollars: Parser<number> = {
@@ -410,9 +418,9 @@ export const VARIABLES = {
     'What the embedded server logs: `debug`, `info`, `warn`, `error` or `never`.',
   ),
   HOLDFAST_TEMPORAL_WAL_LIMIT_BYTES: withDefault(
-    bytesOrNone,
+    walBytes,
     String(256 * 1024 * 1024),
-    'The embedded server is replaced when its `temporal.db-wal`, usually 4 MB, has grown by so much since it was started. 0: never.',
+    'The embedded server is replaced when its `temporal.db-wal`, usually 4 MB, has grown by so much since it was started, or by more than the disk has left. At least 16777216; 0: never.',
   ),
   HOLDFAST_TEMPORAL_BIN: optional(
     path,
@@ -542,7 +550,7 @@ export const VARIABLES = {
   HOLDFAST_WEDGED_AFTER_MS: withDefault(
     millisecondsOrNever,
     '30000',
-    'A process of Holdfast that has stood still for so long (gateway, worker, turn host) is killed and started again; the embedded Temporal server when it has not answered for twice as long. 0: never.',
+    'A process of Holdfast that has stood still for so long (gateway, worker, turn host) is killed and started again; the embedded Temporal server when it has not answered for twice as long. 0: never, but for a Temporal server that has what only a new start heals.',
   ),
   HOLDFAST_LOG_LIMIT_BYTES: withDefault(
     bytes,

@@ -263,7 +263,7 @@ function findTemporal({
   );
   const cached = existsSync(cache)
     ? readdirSync(cache)
-        .filter((name) => /^temporal-v[0-9.]+$/.test(name))
+        .filter((name) => /^temporal-v[0-9.]+-[0-9]+$/.test(name))
         .map((name) => join(cache, name))
     : [];
   const onPath = (environment['PATH'] ?? '').split(':').map((folder) => join(folder, 'temporal'));

@@ -4,6 +4,7 @@
  *  1 The child holds the file, not a pipe to us: it can go on logging, and living, when the supervisor is killed.
  *  2 A file above its limit is copied to `<file>.1` and cut to nothing in place, because its writer keeps it open
  *    (O_APPEND goes on at the new end). What is written between the copy and the cut is lost; it is a log.
+ *  3 What the disk refuses is done without, but for opening it: a log must not end the supervisor.
  */
 import {
   closeSync,
@@ -12,10 +13,11 @@ import {
   openSync,
   readSync,
   renameSync,
-  statSync,
   truncateSync,
   watch,
 } from 'node:fs';
+
+import { lookAt } from './pulse.ts';
 
 /** Used when the file cannot be watched, and in case a wake is lost. */
 const POLL_MS = 250;
@@ -41,8 +43,12 @@ export function rotateLog({ file, limitBytes }: { file: string; limitBytes: numb
   } catch {
     // The disk is full, most likely: then it is the cut that matters.
   }
-  truncateSync(file);
-  return true;
+  try {
+    truncateSync(file);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** The last `count` lines written after `startOffset`. */
@@ -120,10 +126,10 @@ function watchOrNull(file: string, listener: () => void): ReturnType<typeof watc
 }
 
 function sizeOf(file: string): number {
-  return statSync(file, { throwIfNoEntry: false })?.size ?? 0;
+  return lookAt(file)?.size ?? 0;
 }
 
-/** At most {@link LINE_LIMIT_BYTES} from `offset` on; empty at the end, and when the file is gone. */
+/** At most {@link LINE_LIMIT_BYTES} from `offset` on; empty at the end, when the file is gone, and when it cannot be read. */
 function readFrom(file: string, offset: number): Buffer {
   let fd: number;
   try {
@@ -134,6 +140,8 @@ function readFrom(file: string, offset: number): Buffer {
   try {
     const buffer = Buffer.alloc(LINE_LIMIT_BYTES);
     return buffer.subarray(0, readSync(fd, buffer, 0, buffer.length, offset));
+  } catch {
+    return Buffer.alloc(0);
   } finally {
     closeSync(fd);
   }

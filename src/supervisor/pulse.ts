@@ -5,7 +5,8 @@
  *
  * Invariants:
  *  1 Whether it beats is seen by change alone: setting the clock makes no process look dead.
- *  2 One that has never beaten since it was started is not judged: its start may take long, or its disk be full.
+ *  2 One that has never beaten since it was started is not judged: its start may take long, or its disk be full. Nor is one whose beat cannot
+ *    be looked at.
  *  3 Time in which the supervisor itself stood still (a machine that slept) does not count.
  */
 import { closeSync, openSync, type Stats, statSync } from 'node:fs';
@@ -97,6 +98,6 @@ export class Pulse {
     this.#lookedAtMs = nowMs;
     if (beat !== this.#last || wasAsleep) this.#beatAtMs = nowMs;
     this.#last = beat;
-    return beat !== this.#atStart && nowMs - this.#beatAtMs > this.#limitMs;
+    return beat !== null && beat !== this.#atStart && nowMs - this.#beatAtMs > this.#limitMs;
   }
 }

@@ -2,7 +2,7 @@
  * The pulse of the embedded Temporal server, which is no program of ours and touches no file: whether it answers a question for which
  * it must read its database; and what ails it.
  *
- * The server may stand still, and it may go on and be of no use. Its SQLite driver (modernc.org/sqlite before 1.40, in the CLI 1.5.1 that
+ * The server may stand still, and it may go on and be of no use. Its SQLite driver (modernc.org/sqlite before 1.40.1, in the CLI 1.5.1 that
  * is downloaded) forgets a query, open, whose deadline passes between its first row and its return. On the one connection that there is
  * nothing is checkpointed from then on: temporal.db-wal grows until the disk is full (2.5 GB in 5 minutes were seen). And the next query
  * that is broken off breaks off every other after it, "interrupted (9)", since SQLite takes that back only when no query is open. Both come
@@ -10,10 +10,13 @@
  *
  * 1 It is asked by HTTP/2 alone: the supervisor, which outlives everybody, does not load the SDK (+60 MB).
  * 2 One question at a time, each with a limit; whatever goes wrong with one is no answer, and no error.
- * 3 A server that has no time for one question more ("resource exhausted") lives.
- * 4 One that still grows after its start is replaced again only when it has grown by as much again: whoever else keeps the database from
- *   being checkpointed does not make it start for ever.
+ * 3 A server that has no time for one question more ("resource exhausted") lives, although it may not have read its database for that.
+ * 4 A log that still grows after a new start is too long only when it has grown by as much again: whoever else keeps the database from
+ *   being checkpointed does not make the server start for ever.
+ * 5 A disk on which there is less room than the log has taken is as much of a reason: when it is full nothing grows any more, and
+ *   Holdfast takes nothing.
  */
+import { statfsSync } from 'node:fs';
 import { connect } from 'node:http2';
 
 import { type BeatSource, lookAt } from './pulse.ts';
@@ -23,8 +26,10 @@ const ANSWER_WITHIN_MS = 5_000;
 const METHOD = '/temporal.api.workflowservice.v1.WorkflowService/DescribeNamespace';
 const GRPC_OK = '0';
 const GRPC_RESOURCE_EXHAUSTED = '8';
-/** So many in a row are no query's own misfortune. */
-const INTERRUPTED_IN_A_ROW = 3;
+/** So many without a good one in between are no query's own misfortune. */
+const INTERRUPTED_AT_MOST = 2;
+/** Growth above which the room on the disk is looked at; usually the log has 4 MB. */
+const LONG_BYTES = 32 * 2 ** 20;
 
 type Answer = 'well' | 'busy' | 'interrupted' | 'none';
 
@@ -41,8 +46,7 @@ export function askTemporal({
 }): BeatSource {
   let lastMs: number | null = null;
   let interrupted = 0;
-  const walBytes = (): number => lookAt(wal.file)?.size ?? 0;
-  let leastBytes = walBytes();
+  let leastBytes = lookAt(wal.file)?.size ?? 0;
   let isClosed = false;
   let timer: NodeJS.Timeout | undefined;
   const ask = async (): Promise<void> => {
@@ -56,10 +60,12 @@ export function askTemporal({
   return {
     lastMs: () => lastMs,
     ailment: () => {
-      if (interrupted >= INTERRUPTED_IN_A_ROW) return 'answers everything "interrupted"';
-      const bytes = walBytes();
+      if (interrupted > INTERRUPTED_AT_MOST) return 'answers everything "interrupted"';
+      const bytes = lookAt(wal.file)?.size ?? leastBytes;
       leastBytes = Math.min(leastBytes, bytes);
-      return wal.limitBytes > 0 && bytes - leastBytes > wal.limitBytes
+      const grown = bytes - leastBytes;
+      const isTooLong = grown > wal.limitBytes || (grown > LONG_BYTES && grown > roomBy(wal.file));
+      return wal.limitBytes > 0 && isTooLong
         ? `no longer checkpoints its database: ${wal.file} has ${Math.round(bytes / 2 ** 20)} MB`
         : null;
     },
@@ -68,6 +74,16 @@ export function askTemporal({
       clearTimeout(timer);
     },
   };
+}
+
+/** Bytes that are free on the disk of `file`; of one that cannot be asked, any number. */
+function roomBy(file: string): number {
+  try {
+    const { bavail, bsize } = statfsSync(file);
+    return bavail * bsize;
+  } catch {
+    return Infinity;
+  }
 }
 
 /** Whether it can say what its namespace is. */

@@ -123,6 +123,7 @@ describe('a server that says it is ready', () => {
       '--db-filename temporal.db',
       '--sqlite-pragma journal_mode=wal',
       '--sqlite-pragma synchronous=full',
+      '--sqlite-pragma journal_size_limit=16777216',
       'history.transferProcessorMaxPollRPS=2000',
       'history.timerProcessorMaxPollRPS=2000',
       'history.visibilityProcessorMaxPollRPS=2000',

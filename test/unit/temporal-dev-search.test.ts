@@ -40,13 +40,13 @@ function program(name: string, text: string, where = bin): string {
 function goThatBuilds(seconds: number): void {
   program(
     'go',
-    `#!/bin/sh\necho "$*" >>"${folder}/go.log"\ncp "$2/go.mod" "${folder}/go.mod"\nsleep ${seconds}\ncp "${folder}/able" "$6"\n`,
+    `#!/bin/sh\necho "$*" >>"${folder}/go.log"\ncp "$2/go.mod" "${folder}/go.mod"\nsleep ${seconds}\ncp "${folder}/able" "$7"\n`,
   );
   symlinkSync(execFileSync('which', ['cp'], { encoding: 'utf8' }).trim(), join(bin, 'cp'));
   program('able', able, folder);
 }
 
-const cached = () => join(home, '.cache/holdfast/temporal-v1.5.1');
+const cached = () => join(home, '.cache/holdfast/temporal-v1.5.1-2');
 const inCache = () =>
   existsSync(join(home, '.cache')) ? readdirSync(join(home, '.cache/holdfast')) : [];
 const builds = () =>
@@ -109,7 +109,7 @@ describe('the temporal CLI is', () => {
   test('the one in the cache when that on PATH is of no use', async () => {
     const useless = program('temporal', '#!/bin/sh\necho old\n');
     mkdirSync(join(home, '.cache/holdfast'), { recursive: true });
-    program('temporal-v1.5.1', able, join(home, '.cache/holdfast'));
+    program('temporal-v1.5.1-2', able, join(home, '.cache/holdfast'));
     const { code, path, words } = await search();
     expect({ code, path }).toEqual({ code: 0, path: cached() });
     expect(words).toContain(`${useless} cannot start a server`);
@@ -127,7 +127,7 @@ describe('the temporal CLI is', () => {
     expect(readFileSync(join(folder, 'url'), 'utf8')).toMatch(
       /^https:\/\/temporal\.download\/cli\/archive\/v1\.5\.1\?platform=(linux|darwin)&arch=(amd64|arm64)\n$/,
     );
-    expect(inCache()).toEqual(['temporal-v1.5.1']);
+    expect(inCache()).toEqual(['temporal-v1.5.1-2']);
   });
 
   test('built by go where it cannot be downloaded, once for two that ask at once', async () => {
@@ -142,7 +142,7 @@ describe('the temporal CLI is', () => {
     ]);
     expect(builds()).toEqual([
       expect.stringMatching(
-        /^-C \S.* build -v -o \S.* github\.com\/temporalio\/cli\/cmd\/temporal$/,
+        /^-C \S.* build -v -mod=mod -o \S.* github\.com\/temporalio\/cli\/cmd\/temporal$/,
       ),
     ]);
     // Of its own accord it would take the driver that leaves queries open.
@@ -154,7 +154,7 @@ describe('the temporal CLI is', () => {
     expect(words).toContain('no download: curl: (6) Could not resolve host');
     expect(words).toContain('building the temporal CLI');
     expect(words).toContain('waiting for process');
-    expect(inCache()).toEqual(['temporal-v1.5.1']);
+    expect(inCache()).toEqual(['temporal-v1.5.1-2']);
     expect(await search()).toEqual({ code: 0, path: cached(), words: '' });
   });
 
@@ -162,9 +162,9 @@ describe('the temporal CLI is', () => {
     goThatBuilds(0);
     mkdirSync(`${cached()}.lock`, { recursive: true });
     writeFileSync(`${cached()}.lock/pid`, '999999999\n');
-    program('temporal-v1.5.1', 'cut off', join(home, '.cache/holdfast'));
+    program('temporal-v1.5.1-2', 'cut off', join(home, '.cache/holdfast'));
     expect(await search()).toMatchObject({ code: 0, path: cached() });
-    expect(inCache()).toEqual(['temporal-v1.5.1']);
+    expect(inCache()).toEqual(['temporal-v1.5.1-2']);
   });
 });
 

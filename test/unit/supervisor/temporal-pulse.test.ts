@@ -1,5 +1,5 @@
 /** The pulse of the Temporal server, of servers that answer, refuse, hang and go. A real one: test/e2e/acceptance/survival.test.ts. */
-import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, statfsSync, truncateSync, writeFileSync } from 'node:fs';
 import type { ServerHttp2Stream } from 'node:http2';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -62,6 +62,12 @@ test('a server that knows its namespace beats, again and again; closed, it is as
   });
   // No question keeps its connection.
   await eventually(() => server.sessions.size === 0);
+  const asked = server.asked.length;
+  const other = pulseOf(server.address);
+  await eventually(() => server.asked.length >= asked + 3);
+  other.close();
+  const ofFirst = server.asked.slice(asked).filter(({ body }) => body === server.asked[0]?.body);
+  expect(ofFirst).toEqual([]);
 });
 
 test.each([
@@ -104,18 +110,27 @@ test('3 a server that has no time for one question more lives', async () => {
 test('a server that answers that it was interrupted, and nothing else, is ill; once or twice it is not', async () => {
   const server = await serverThat(isInterrupted);
   const pulse = pulseOf(server.address);
-  await eventually(() => server.asked.length === 2);
+  /** Once so many more have been asked, of which all but the last are answered. */
+  const asked = async (more: number): Promise<void> => {
+    const until = server.asked.length + more;
+    await eventually(() => server.asked.length === until);
+  };
+  await asked(2);
   server.answer = accept;
-  await eventually(() => pulse.lastMs() !== null);
+  await asked(2);
+  expect(pulse.lastMs()).not.toBeNull();
+  server.answer = isInterrupted;
+  await asked(2);
+  // An answer of before the good one no longer counts.
+  expect(pulse.ailment()).toBeNull();
+  // Being refused for another reason, or not answered at all, heals nothing.
+  server.answer = isBusy;
+  await asked(1);
+  server.answer = breaksOff;
+  await asked(1);
   expect(pulse.ailment()).toBeNull();
   server.answer = isInterrupted;
-  const before = server.asked.length;
-  await eventually(() => server.asked.length === before + 2);
-  // Being refused for another reason heals nothing.
-  server.answer = isBusy;
-  await eventually(() => server.asked.length === before + 3);
-  server.answer = isInterrupted;
-  await eventually(() => pulse.ailment() !== null);
+  await asked(2);
   expect(pulse.ailment()).toBe('answers everything "interrupted"');
 });
 
@@ -147,9 +162,24 @@ describe('the write-ahead log', () => {
     expect((await watched(0)).ailment()).toBeNull();
   });
 
+  test('5 that has taken more than the disk has left is too long, whatever it may have', async () => {
+    const { ailment } = await watched(2 ** 50);
+    holds(30 * MB);
+    expect(ailment()).toBeNull();
+    // A file with a hole: it takes nothing, and is longer than any disk has room.
+    const { bavail, bsize } = statfsSync(tmpdir());
+    holds(2 * bavail * bsize);
+    expect(ailment()).toContain('no longer checkpoints');
+    holds(4 * MB);
+    expect(ailment()).toBeNull();
+  });
+
   test('4 that was long already is none of this server, until it has been cut', async () => {
     holds(100 * MB);
     const { ailment } = await watched(10 * MB);
+    // One that cannot be looked at, for once, has not been cut.
+    rmSync(file);
+    expect(ailment()).toBeNull();
     holds(110 * MB);
     expect(ailment()).toBeNull();
     holds(4 * MB);
