@@ -297,6 +297,7 @@ export class Conversations {
     if (open.decision !== null) throw alreadyResolved(approvalId, open.decision, open.by);
     const argument = {
       approvalId,
+      turnId: open.turnId,
       decision,
       by: 'user',
       ...(message === undefined ? {} : { message: message.toWellFormed() }),

@@ -56,6 +56,8 @@ export const UpdateConversationSignal = Type.Object({
 export const RetrySignal = Type.Object({ turnId: Id, requestId: Type.Optional(Id) });
 export const ResolveApprovalSignal = Type.Object({
   approvalId: Id,
+  /** The turn that asks; whichever runs where it is not named. */
+  turnId: Type.Optional(Id),
   decision: Decision,
   by: Type.Optional(Type.String({ maxLength: 64 })),
   message: Type.Optional(Type.String({ maxLength: 4_000 })),

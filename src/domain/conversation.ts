@@ -1154,10 +1154,11 @@ export function parseApprovalSignal(
   value: unknown,
 ): (ResolveApprovalSignalValue & { by: string }) | null {
   if (!isRecord(value)) return null;
-  const { approvalId, decision, by, message } = value;
+  const { approvalId, turnId, decision, by, message } = value;
   if (!isId(approvalId) || (decision !== 'allow' && decision !== 'deny')) return null;
   const said = typeof message === 'string' ? { message: message.slice(0, 4_000) } : {};
-  return { approvalId, decision, by: nameOf(by), ...said };
+  const meant = isId(turnId) ? { turnId } : {};
+  return { approvalId, ...meant, decision, by: nameOf(by), ...said };
 }
 
 /** Who asked; a signal that does not say came from an operator. */

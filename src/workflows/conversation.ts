@@ -210,8 +210,10 @@ class ConversationRun {
       if (item === undefined) return this.#continueAsNew();
       // Local activities are called from here alone, one at a time: of two that run at once the order in which they end
       // is not in the history, and what follows from it would not replay.
-      if (item.type === 'approval') this.#answer(item);
-      else if (item.type === 'host') await this.#pinTo(item.host);
+      if (item.type === 'approval') {
+        await this.#lookAhead(item.turnId ?? null);
+        this.#answer(item);
+      } else if (item.type === 'host') await this.#pinTo(item.host);
       else if (item.type === 'reopen')
         await this.#open({ conversationId: this.#model.conversationId }, { given: true });
       else if (item.type === 'mail') await this.#takeMail(item);
@@ -413,6 +415,20 @@ class ConversationRun {
     this.#model = { ...this.#model, host };
   }
 
+  /**
+   * A task that is carried out again, because its worker died, hears what was signalled before it hears the ends of turns: the store may
+   * know of a turn that this run has not come to yet, and what is asked of that one would be asked of nobody. `turnId`: the one that is
+   * meant; null: whichever runs.
+   */
+  async #lookAhead(turnId: string | null): Promise<void> {
+    const { conversationId, turn } = this.#model;
+    if ((turnId !== null && turnId === turn?.turnId) || !patched('turn-ahead')) return;
+    const { turn: stored } = await records.openConversation({ conversationId });
+    const isAhead =
+      stored !== null && (stored.turnId !== turn?.turnId || stored.attempt !== turn.attempt);
+    if (isAhead) await this.#open({ conversationId });
+  }
+
   /** Decides, records, applies, acts: in this order, and no command before the one before it is done. */
   async #handle(command: Command): Promise<void> {
     const completed = await this.#complete(command);
@@ -475,14 +491,15 @@ class ConversationRun {
    * The command with what must not change between two looks at it: a cancel means the turn that runs when it is taken up.
    */
   async #complete(command: Command): Promise<Command> {
-    const { conversationId, turn } = this.#model;
+    const { conversationId } = this.#model;
     switch (command.type) {
       case 'retry': {
         const { turnId } = command;
         return { ...command, turn: await records.lookUpTurn({ conversationId, turnId }) };
       }
       case 'cancel':
-        return { ...command, turnId: command.turnId ?? turn?.turnId ?? null };
+        await this.#lookAhead(command.turnId);
+        return { ...command, turnId: command.turnId ?? this.#model.turn?.turnId ?? null };
       case 'send': {
         const { replaces, whenBusy } = command;
         const found =

@@ -964,6 +964,14 @@ describe('conversation: signals as an operator may type them', () => {
       value: { approvalId: 'p', decision: 'deny', message: 1 },
       answer: { approvalId: 'p', decision: 'deny', by: 'operator' },
     },
+    {
+      value: { approvalId: 'p', turnId: 't1', decision: 'deny' },
+      answer: { approvalId: 'p', turnId: 't1', decision: 'deny', by: 'operator' },
+    },
+    {
+      value: { approvalId: 'p', turnId: 'no id', decision: 'deny' },
+      answer: { approvalId: 'p', decision: 'deny', by: 'operator' },
+    },
     { value: { approvalId: 'p', decision: 'yes' }, answer: null },
     { value: { approvalId: 'p' }, answer: null },
     { value: { approvalId: 'no id', decision: 'allow' }, answer: null },

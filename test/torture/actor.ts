@@ -454,8 +454,14 @@ export class Actor {
   }
 
   /** From now on a turn may be cancelled because of this. */
-  #noteCancel(conversationId: string, tableId: string | null, turnId: string | null = null): void {
-    this.#recorder.cancels.push({ conversationId, tableId, sentAtMs: Date.now(), turnId });
+  #noteCancel(
+    conversationId: string,
+    tableId: string | null,
+    turnId: string | null = null,
+  ): CancelRecord {
+    const record: CancelRecord = { conversationId, tableId, sentAtMs: Date.now(), turnId };
+    this.#recorder.cancels.push(record);
+    return record;
   }
 
   async #act(
@@ -501,7 +507,7 @@ export class Actor {
     way: Way;
   }): Promise<void> {
     const { conversationId, turnId, hold, way } = request;
-    this.#noteCancel(conversationId, null, turnId);
+    const record = this.#noteCancel(conversationId, null, turnId);
     const socket = way === 'socket' ? this.#socketOf(conversationId) : null;
     const holding = hold ? { holdQueue: true } : {};
     const ask = async (): Promise<ActRecord['answer']> => {
@@ -522,8 +528,10 @@ export class Actor {
         }),
       );
     };
-    if (hold) await this.#act({ do: 'cancel-and-hold' }, conversationId, ask);
-    else await ask();
+    const answer = hold
+      ? await this.#act({ do: 'cancel-and-hold' }, conversationId, ask)
+      : await ask();
+    if (answer.is === 'done' && turnId !== null) record.doneAtMs = Date.now();
   }
 
   async #requeue(

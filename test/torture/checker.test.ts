@@ -930,6 +930,15 @@ const cases: [Invariant, string, () => Evidence, RegExp?][] = [
       ),
   ],
   [
+    'C1',
+    'a cancel that was answered, and is nowhere in the log',
+    () =>
+      broken((run) => {
+        run.cancels.push({ conversationId, sentAtMs: T0, turnId: 't1', doneAtMs: T0 + 90 });
+        run.healing = { ...run.healing, settledAfterMs: 0, limitMs: 0 };
+      }),
+  ],
+  [
     'C2',
     'a cancel that nobody asked for',
     () =>

@@ -222,6 +222,16 @@ function checkCancel(
         ...at(known, [asked.seq, end.seq], turnId),
       }),
     );
+  for (const cancel of evidence.cancels) {
+    const { conversationId, doneAtMs } = cancel;
+    const isOfIt = conversationId === known.evidence.conversationId && cancel.turnId === turnId;
+    if (!isOfIt || doneAtMs === undefined || doneAtMs < startAtMs) continue;
+    const untilMs = doneAtMs + evidence.healing.limitMs;
+    court.expect('C1', end.atMs <= untilMs || (asked?.atMs ?? Infinity) <= untilMs, () => ({
+      what: `a cancel of attempt ${name} was answered, and it went on for ${end.atMs - doneAtMs} ms as if nobody had asked`,
+      ...at(known, [end.seq], turnId),
+    }));
+  }
   court.expect('C2', end.type !== 'chat.cancelled' || asked !== undefined, () => ({
     what: `attempt ${name} is cancelled, and nobody had asked for it`,
     ...at(known, [end.seq], turnId),

@@ -222,6 +222,8 @@ export type CancelRecord = {
   tableId?: string | null;
   sentAtMs: number;
   turnId: string | null;
+  /** When it was answered that it is done. Only of one that names its turn. */
+  doneAtMs?: number;
 };
 
 export type ClientEntry =

@@ -115,6 +115,51 @@ describe('conversation workflow', () => {
     expect(double.types().filter((type) => type === 'chat.cancelling')).toHaveLength(1);
   });
 
+  describe('carried out again, after its worker died with the next turn begun in the store', () => {
+    /** The store has the second turn; the workflow still has the first, whose activity has not told of its end. */
+    async function behind(name: string) {
+      const { double, handle } = await harness.start(name);
+      await handle.signal('send', { requestId: 'r1', content: 'one' });
+      const first = await ran(double);
+      await handle.signal('send', { requestId: 'r2', content: 'two' });
+      const queued = await eventually(() =>
+        double.recorded.find(({ request }) => request?.requestId === 'r2'),
+      );
+      const turnId = queued.request?.turnId ?? '';
+      double.ended.add(`${first.turnId}.1`);
+      const at = new Date().toISOString();
+      const turn = { turnId, attempt: 1, requestId: 'r2', startedAt: at, cancelRequested: false };
+      double.start = { ...double.start, host: harness.host, state: 'processing', turn };
+      return { double, handle, first, turnId };
+    }
+
+    test.each([
+      ['that names it', (turnId: string) => ({ turnId, by: 'ann' })],
+      ['of whatever runs', () => ({ by: 'ann' })],
+    ])('C1 a cancel %s stops the turn that runs', async (name, argument) => {
+      const { double, handle, first, turnId } = await behind(`ahead-${name.length}`);
+      await handle.signal('cancel', argument(turnId));
+      await eventually(() => double.stopped.length > 0);
+      expect(double.stopped).toMatchObject([{ turnId, by: 'ann' }]);
+      double.start = { ...double.start, turn: null, state: 'idle' };
+      double.end(first);
+      await idle(handle);
+      expect(double.ran.map((ref) => ref.turnId)).toEqual([first.turnId, turnId]);
+    });
+
+    test('an approval is answered to the turn that asks', async () => {
+      const { double, handle, first, turnId } = await behind('ahead-approval');
+      const answer = { approvalId: 'a1', turnId, decision: 'allow', by: 'ann' } as const;
+      await handle.signal('resolveApproval', answer);
+      await eventually(() => double.answered.length > 0);
+      expect(double.answered).toEqual([`a1 of ${turnId}`]);
+      double.start = { ...double.start, turn: null, state: 'idle' };
+      double.end(first);
+      double.end({ turnId, attempt: 1 });
+      await idle(handle);
+    });
+  });
+
   test('an interrupting send goes to the front of the queue and stops the turn; nothing waiting is lost', async () => {
     const { double, handle } = await harness.start('interrupt');
     await handle.signal('send', { requestId: 'r1', content: 'one' });

@@ -375,7 +375,8 @@ export async function startHarness(parts: {
       return double.offerOf(request.requestId).promise;
     },
     answerApproval: (request) => {
-      doubleOf(request.conversationId).answered.push(request.approvalId);
+      const { approvalId, turnId } = request;
+      doubleOf(request.conversationId).answered.push(`${approvalId} of ${turnId}`);
       return Promise.resolve(true);
     },
   };
