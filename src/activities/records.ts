@@ -191,6 +191,14 @@ export function createRecordActivities(parts: { store: Store }) {
       };
     },
 
+    /** Whether the store has gone on without the workflow: see {@link isBehind}; or what it takes to be running has been settled. */
+    async hasGoneOn(ref: { conversationId: string; basis: DecisionBasis }): Promise<boolean> {
+      const { conversationId, basis } = ref;
+      const state = await store.workflowState(conversationId);
+      const isSettled = state?.turn === null && state.state === 'idle' && basis.turn !== null;
+      return isSettled || isBehind(basis, state);
+    },
+
     /** Those of the turns whose prompt has been cut from the history. */
     async cutTurns(ref: { conversationId: string; turnIds: string[] }): Promise<string[]> {
       const { conversationId, turnIds } = ref;

@@ -211,7 +211,8 @@ class ConversationRun {
       // Local activities are called from here alone, one at a time: of two that run at once the order in which they end
       // is not in the history, and what follows from it would not replay.
       if (item.type === 'approval') {
-        await this.#lookAhead(item.turnId ?? null);
+        if (item.turnId === undefined || item.turnId !== this.#model.turn?.turnId)
+          await this.#lookAhead();
         this.#answer(item);
       } else if (item.type === 'host') await this.#pinTo(item.host);
       else if (item.type === 'reopen')
@@ -417,16 +418,14 @@ class ConversationRun {
 
   /**
    * A task that is carried out again, because its worker died, hears what was signalled before it hears the ends of turns: the store may
-   * know of a turn that this run has not come to yet, and what is asked of that one would be asked of nobody. `turnId`: the one that is
-   * meant; null: whichever runs.
+   * know of a turn, a row or an end that this run has not come to yet, and what is asked about that would be asked about nothing. To
+   * be called before nothing is done about a command: what is recorded is held against the store anyway.
    */
-  async #lookAhead(turnId: string | null): Promise<void> {
-    const { conversationId, turn } = this.#model;
-    if ((turnId !== null && turnId === turn?.turnId) || !patched('turn-ahead')) return;
-    const { turn: stored } = await records.openConversation({ conversationId });
-    const isAhead =
-      stored !== null && (stored.turnId !== turn?.turnId || stored.attempt !== turn.attempt);
-    if (isAhead) await this.#open({ conversationId });
+  async #lookAhead(): Promise<void> {
+    if (!patched('look-ahead')) return;
+    const { conversationId } = this.#model;
+    if (await records.hasGoneOn({ conversationId, basis: this.#basis() }))
+      await this.#open({ conversationId });
   }
 
   /** Decides, records, applies, acts: in this order, and no command before the one before it is done. */
@@ -491,14 +490,14 @@ class ConversationRun {
    * The command with what must not change between two looks at it: a cancel means the turn that runs when it is taken up.
    */
   async #complete(command: Command): Promise<Command> {
-    const { conversationId } = this.#model;
+    const { conversationId, turn, queue } = this.#model;
     switch (command.type) {
       case 'retry': {
         const { turnId } = command;
         return { ...command, turn: await records.lookUpTurn({ conversationId, turnId }) };
       }
       case 'cancel':
-        await this.#lookAhead(command.turnId);
+        if (command.turnId === null || command.turnId !== turn?.turnId) await this.#lookAhead();
         return { ...command, turnId: command.turnId ?? this.#model.turn?.turnId ?? null };
       case 'send': {
         const { replaces, whenBusy } = command;
@@ -510,8 +509,14 @@ class ConversationRun {
         const steers = whenBusy !== 'steer' || patched('steer');
         return { ...command, ...found, whenBusy: steers ? whenBusy : 'queue' };
       }
+      case 'queue.update':
+      case 'queue.remove':
+        if (!queue.some(({ requestId }) => requestId === command.requestId))
+          await this.#lookAhead();
+        return command;
       case 'rollback': {
         const { messageId } = command;
+        if (turn !== null) await this.#lookAhead();
         if (messageId === null) return { ...command, found: true };
         const { kept } = await records.lookUpMessage({ conversationId, messageId });
         return { ...command, found: kept };

@@ -8,7 +8,11 @@ import { join } from 'node:path';
 
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
-import { createRecordActivities, type RecordRequest } from '../../src/activities/records.ts';
+import {
+  createRecordActivities,
+  type DecisionBasis,
+  type RecordRequest,
+} from '../../src/activities/records.ts';
 import { conversationStream, tableStream } from '../../src/contracts/ids.ts';
 import {
   apply,
@@ -61,7 +65,6 @@ async function handle(
     occupied,
   });
   if (decision === null) return { answer: null, model };
-  const { turn, queue, held } = model;
   const leaves = decision.events.some(
     (event) => event.type === 'conversation.state' && event.payload.state === 'idle',
   );
@@ -71,11 +74,7 @@ async function handle(
     events: decision.events,
     request: decision.request === null ? null : { ...decision.request, content: '' },
     unlessEnded: null,
-    basis: {
-      turn: turn === null ? null : { turnId: turn.turnId, attempt: turn.attempt },
-      queue: queue.map(queueMark),
-      held,
-    },
+    basis: basisOf(model),
     ...(decision.waitedSince === undefined ? {} : { waitedSince: decision.waitedSince }),
     ...(tableId === null || !leaves ? {} : { leaves: tableId }),
   };
@@ -85,6 +84,14 @@ async function handle(
       ? decision.events.reduce((each, event) => apply(each, event, new Date().toISOString()), model)
       : model;
   return { answer, model: after };
+}
+
+function basisOf({ turn, queue, held }: ConversationModel): DecisionBasis {
+  return {
+    turn: turn === null ? null : { turnId: turn.turnId, attempt: turn.attempt },
+    queue: queue.map(queueMark),
+    held,
+  };
 }
 
 const send = (requestId: string, whenBusy: 'queue' | 'interrupt' = 'queue'): Command => ({
@@ -123,6 +130,24 @@ test('A2 the same decision once more, on the same state, changes nothing', async
   // It finds its own work, and goes on from the store.
   expect(again.answer).toBe('behind');
   expect(await lastSeq()).toBe(seq);
+});
+
+test('C1 A3 whether the store has gone on: with a turn, a row, a settled end; not with an end that is still to be settled', async () => {
+  const hasGoneOn = (model: ConversationModel): Promise<boolean> =>
+    records.hasGoneOn({ conversationId, basis: basisOf(model) });
+  const before = newConversation({ conversationId, provider: 'scripted', model: null });
+  expect(await hasGoneOn(before)).toBe(false);
+  const first = await handle(before, send('r1'));
+  expect([await hasGoneOn(before), await hasGoneOn(first.model)]).toEqual([true, false]);
+  const second = await handle(first.model, send('r2'));
+  expect([await hasGoneOn(first.model), await hasGoneOn(second.model)]).toEqual([true, false]);
+  await end(first.model.turn);
+  expect(await hasGoneOn(second.model)).toBe(false);
+  const third = await handle(second.model, endedTurn(second.model));
+  expect([await hasGoneOn(second.model), await hasGoneOn(third.model)]).toEqual([true, false]);
+  await end(third.model.turn);
+  const settled = await handle(third.model, endedTurn(third.model));
+  expect([await hasGoneOn(third.model), await hasGoneOn(settled.model)]).toEqual([true, false]);
 });
 
 test('A1 the same request decided anew on what has come of it meanwhile is not recorded, and not done', async () => {

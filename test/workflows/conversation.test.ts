@@ -115,8 +115,8 @@ describe('conversation workflow', () => {
     expect(double.types().filter((type) => type === 'chat.cancelling')).toHaveLength(1);
   });
 
-  describe('carried out again, after its worker died with the next turn begun in the store', () => {
-    /** The store has the second turn; the workflow still has the first, whose activity has not told of its end. */
+  describe('carried out again, after its worker died with more in the store than it has come to', () => {
+    /** The workflow still has the first turn, whose activity has not told of its end, and a message that waits. */
     async function behind(name: string) {
       const { double, handle } = await harness.start(name);
       await handle.signal('send', { requestId: 'r1', content: 'one' });
@@ -125,35 +125,75 @@ describe('conversation workflow', () => {
       const queued = await eventually(() =>
         double.recorded.find(({ request }) => request?.requestId === 'r2'),
       );
-      const turnId = queued.request?.turnId ?? '';
       double.ended.add(`${first.turnId}.1`);
+      double.isAhead = true;
+      double.start = { ...double.start, host: harness.host };
+      return { double, handle, first, turnId: queued.request?.turnId ?? '' };
+    }
+
+    /** The store has the second turn. */
+    async function behindATurn(name: string) {
+      const it = await behind(name);
+      const { double, turnId } = it;
       const at = new Date().toISOString();
       const turn = { turnId, attempt: 1, requestId: 'r2', startedAt: at, cancelRequested: false };
-      double.start = { ...double.start, host: harness.host, state: 'processing', turn };
-      return { double, handle, first, turnId };
+      double.start = { ...double.start, state: 'processing', turn };
+      return it;
     }
 
     test.each([
       ['that names it', (turnId: string) => ({ turnId, by: 'ann' })],
       ['of whatever runs', () => ({ by: 'ann' })],
     ])('C1 a cancel %s stops the turn that runs', async (name, argument) => {
-      const { double, handle, first, turnId } = await behind(`ahead-${name.length}`);
+      const { double, handle, first, turnId } = await behindATurn(`ahead-${name.length}`);
       await handle.signal('cancel', argument(turnId));
       await eventually(() => double.stopped.length > 0);
       expect(double.stopped).toMatchObject([{ turnId, by: 'ann' }]);
-      double.start = { ...double.start, turn: null, state: 'idle' };
+      double.isAhead = false;
       double.end(first);
       await idle(handle);
       expect(double.ran.map((ref) => ref.turnId)).toEqual([first.turnId, turnId]);
     });
 
     test('an approval is answered to the turn that asks', async () => {
-      const { double, handle, first, turnId } = await behind('ahead-approval');
+      const { double, handle, first, turnId } = await behindATurn('ahead-approval');
       const answer = { approvalId: 'a1', turnId, decision: 'allow', by: 'ann' } as const;
       await handle.signal('resolveApproval', answer);
       await eventually(() => double.answered.length > 0);
       expect(double.answered).toEqual([`a1 of ${turnId}`]);
-      double.start = { ...double.start, turn: null, state: 'idle' };
+      double.isAhead = false;
+      double.end(first);
+      double.end({ turnId, attempt: 1 });
+      await idle(handle);
+    });
+
+    test('A3 what has been settled is rolled back', async () => {
+      const { double, handle, first } = await behind('ahead-rollback');
+      await handle.signal('rollback', { commandId: 'k1', messageId: null });
+      await eventually(() => double.types().includes('history.cut'));
+      double.isAhead = false;
+      double.end(first);
+      await idle(handle);
+    });
+
+    test('A3 a row that has come into the queue meanwhile is taken out of it', async () => {
+      const { double, handle, first, turnId } = await behind('ahead-queue');
+      const row = { requestId: 'm1', turnId: 't-m1', attempt: 1, content: 'mail', position: 0 };
+      double.start = {
+        ...double.start,
+        state: 'processing',
+        turn: {
+          turnId,
+          attempt: 1,
+          requestId: 'r2',
+          startedAt: new Date().toISOString(),
+          cancelRequested: false,
+        },
+        queue: [row],
+      };
+      await handle.signal('removeQueued', { commandId: 'k1', requestId: 'm1' });
+      await eventually(() => double.keys.has('command:k1'));
+      double.isAhead = false;
       double.end(first);
       double.end({ turnId, attempt: 1 });
       await idle(handle);

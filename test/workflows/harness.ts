@@ -82,6 +82,8 @@ export class Double {
   readonly told: string[] = [];
   /** A turn that the store has and the workflow does not; the next record finds it, once. */
   behindOnce: ConversationStart['turn'] = null;
+  /** {@link start} is what the store has, and the workflow may not have come to. */
+  isAhead = false;
 
   types(): string[] {
     return this.recorded.flatMap(({ events }) => events.map(({ type }) => type));
@@ -296,6 +298,15 @@ export async function startHarness(parts: {
     },
     lookUpMessage: ({ conversationId, messageId }) =>
       Promise.resolve(doubleOf(conversationId).lookUp(messageId)),
+    hasGoneOn: ({ conversationId, basis }) => {
+      const { start } = doubleOf(conversationId);
+      // Only of one that says what it has: a double keeps no state by itself.
+      if (!doubleOf(conversationId).isAhead) return Promise.resolve(false);
+      const { turn, queue } = start;
+      return Promise.resolve(
+        turn?.turnId !== basis.turn?.turnId || queue.length !== basis.queue.length,
+      );
+    },
     cutTurns: ({ conversationId, turnIds }) =>
       Promise.resolve(turnIds.filter((id) => doubleOf(conversationId).cut.has(id))),
     takenBySteering: ({ conversationId, requestIds }) =>
