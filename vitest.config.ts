@@ -2,7 +2,6 @@ import { availableParallelism } from 'node:os';
 
 import { defineConfig } from 'vitest/config';
 
-import { LongestFirst } from './test/support/longest-first.ts';
 import { useScratch } from './test/support/scratch.ts';
 
 useScratch();
@@ -21,7 +20,6 @@ const engines = Math.max(2, availableParallelism() - 1);
 
 export default defineConfig({
   test: {
-    sequence: { sequencer: LongestFirst },
     coverage: {
       provider: 'v8',
       include: ['src/**/*.ts'],

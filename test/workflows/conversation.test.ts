@@ -177,20 +177,9 @@ describe('conversation workflow', () => {
     });
 
     test('A3 a row that has come into the queue meanwhile is taken out of it', async () => {
-      const { double, handle, first, turnId } = await behind('ahead-queue');
+      const { double, handle, first, turnId } = await behindATurn('ahead-queue');
       const row = { requestId: 'm1', turnId: 't-m1', attempt: 1, content: 'mail', position: 0 };
-      double.start = {
-        ...double.start,
-        state: 'processing',
-        turn: {
-          turnId,
-          attempt: 1,
-          requestId: 'r2',
-          startedAt: new Date().toISOString(),
-          cancelRequested: false,
-        },
-        queue: [row],
-      };
+      double.start = { ...double.start, queue: [row] };
       await handle.signal('removeQueued', { commandId: 'k1', requestId: 'm1' });
       await eventually(() => double.keys.has('command:k1'));
       double.isAhead = false;
