@@ -14,6 +14,7 @@ import { scriptedProvider } from '../../src/providers/scripted/provider.ts';
 import { eventually } from '../support/eventually.ts';
 import {
   accept,
+  deltasOf,
   has,
   home,
   killAtOnce,
@@ -422,10 +423,11 @@ describe('adoption', () => {
   });
 
   test('a turn that keeps changing hands without a sign of its provider is ended, with that cause', async () => {
-    const ref = await accept('#script\nwords 2\nhang');
+    const ref = await accept('#script\nwords 2 every 30\nhang');
     const first = newCustody();
     void first.run(ref).catch(() => undefined);
-    await eventually(() => has(ref, 'chat.delta'));
+    // The last word: one that came later would be a sign, from which all is counted anew.
+    await eventually(async () => deltasOf(await log(ref)) === words(2));
     first.close();
     for (let times = 0; times < 20; times += 1) {
       const custody = newCustody();
