@@ -9,7 +9,7 @@ import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 /** The script that is the product's own way to its server. */
@@ -53,6 +53,9 @@ export async function findTemporalBinary(): Promise<string> {
   return promise;
 }
 
+/** The namespace of a test file's own, on a server that files share. */
+export const namespaceOf = (testFile: string): string => basename(testFile, '.test.ts');
+
 /**
  * Starts a server and resolves when it is ready: search attributes registered, retention raised.
  *
@@ -65,12 +68,15 @@ export async function startTemporal({
   home,
   environment = {},
   dynamicConfig = {},
+  namespaces = [],
 }: {
   binary: string;
   home?: string;
   environment?: Record<string, string>;
   /** The server's own settings, each value as JSON. */
   dynamicConfig?: Record<string, string>;
+  /** Made beside `default`, with the same search attributes. */
+  namespaces?: readonly string[];
 }): Promise<TemporalServer> {
   const folder = mkdtempSync(join(tmpdir(), 'holdfast-temporal-'));
   const logFile = join(folder, 'temporal.log');
@@ -79,6 +85,7 @@ export async function startTemporal({
     '--dynamic-config-value',
     `${name}=${value}`,
   ]);
+  flags.push(...namespaces.flatMap((name) => ['--namespace', name]));
   const server = spawn(temporalDevScript, ['start', ...flags], {
     stdio: ['ignore', 'pipe', log],
     // a Ctrl-C is for the test runner, which then ends the server in its own time

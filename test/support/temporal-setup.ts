@@ -1,11 +1,13 @@
-/** Vitest's global setup of every project whose tests talk to Temporal: one real server for all of them. */
+/** Vitest's global setup of every project whose tests talk to Temporal: one real server for all of them, with a namespace for each file that has workers there. */
 import type { TestProject } from 'vitest/node';
 
-import { findTemporalBinary, startTemporal } from './temporal-server.ts';
+import { findTemporalBinary, namespaceOf, startTemporal } from './temporal-server.ts';
 
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const binary = await findTemporalBinary();
-  const server = await startTemporal({ binary });
+  const { testFiles } = await project.globTestFiles();
+  const sharing = testFiles.filter((file) => file.includes('/test/workflows/'));
+  const server = await startTemporal({ binary, namespaces: sharing.map(namespaceOf) });
   project.provide('temporalBinary', binary);
   project.provide('temporalAddress', server.address);
   return async () => {

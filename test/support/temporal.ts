@@ -1,5 +1,7 @@
 /** What the global setups have prepared, for the tests of the projects that name them in vitest.config.ts. */
-import { inject } from 'vitest';
+import { expect, inject } from 'vitest';
+
+import { namespaceOf } from './temporal-server.ts';
 
 declare module 'vitest' {
   export interface ProvidedContext {
@@ -9,8 +11,14 @@ declare module 'vitest' {
   }
 }
 
-/** host:port of the server that all test files share: use workflow ids and task queues of your own. */
+/** host:port of the server that all test files share: have workers in {@link temporalNamespace} only. */
 export const temporalAddress = (): string => inject('temporalAddress');
+
+/**
+ * The present test file's own namespace on that server. Every turn host serves one queue of the same name, so in a shared
+ * one another file's host would claim this file's conversations.
+ */
+export const temporalNamespace = (): string => namespaceOf(expect.getState().testPath ?? '');
 
 /** The `temporal` CLI that the server was started with. */
 export const temporalBinary = (): string => inject('temporalBinary');

@@ -249,6 +249,8 @@ export type Harness = {
 /** Workers of their own Task Queues, against the server at `address`. `claimHost` stands in for the answer to a claim. */
 export async function startHarness(parts: {
   address: string;
+  /** No other harness may be there: all serve the queue of claims. `default`, of a server of its own. */
+  namespace?: string;
   bundlePath: string;
   claimHost?: (host: string) => Promise<{ host: string }>;
 }): Promise<Harness> {
@@ -275,8 +277,8 @@ export async function startHarness(parts: {
   Runtime.install({ logger: new DefaultLogger('ERROR') });
   const connection = await NativeConnection.connect({ address: parts.address });
   const clientConnection = await Connection.connect({ address: parts.address });
-  const client = new Client({ connection: clientConnection });
-  const namespace = 'default';
+  const { namespace = 'default' } = parts;
+  const client = new Client({ connection: clientConnection, namespace });
   const records: RecordActivities = {
     openConversation: ({ conversationId }) => Promise.resolve(doubleOf(conversationId).start),
     recordDecision: (request) => {
@@ -403,7 +405,6 @@ export async function startHarness(parts: {
       activities: { ...records, ...tables, ...triggers, ...mail },
     });
   const workers = [
-    // One queue for each harness: another file's worker must not take its tasks.
     await workflowWorker(taskQueue),
     await Worker.create({
       connection,

@@ -36,7 +36,7 @@ import type { Store } from '../../src/store/port.ts';
 import { decodeEvent } from '../../src/store/stored-event.ts';
 import { workflowSignals } from '../../src/workflow-signals.ts';
 import { eventually } from '../support/eventually.ts';
-import { temporalAddress, workflowBundlePath } from '../support/temporal.ts';
+import { temporalAddress, temporalNamespace, workflowBundlePath } from '../support/temporal.ts';
 
 const host = 'h1';
 const taskQueue = `holdfast-mail-${randomUUID().slice(0, 8)}`;
@@ -64,7 +64,8 @@ beforeAll(async () => {
   const address = temporalAddress();
   const connection = await NativeConnection.connect({ address });
   const clientConnection = await Connection.connect({ address });
-  client = new Client({ connection: clientConnection });
+  const namespace = temporalNamespace();
+  client = new Client({ connection: clientConnection, namespace });
   const signals = workflowSignals({ client: client.workflow, taskQueue });
   watch = new MailWatch({ store, signals, log: () => undefined });
   const parts = { store, signals };
@@ -92,6 +93,7 @@ beforeAll(async () => {
     started(
       await Worker.create({
         connection,
+        namespace,
         taskQueue: ofQueue,
         workflowBundle: { codePath: workflowBundlePath() },
         activities: {
@@ -106,7 +108,14 @@ beforeAll(async () => {
       }),
     );
   await startWorker(taskQueue);
-  started(await Worker.create({ connection, taskQueue: hostTaskQueue(host), activities: turns }));
+  started(
+    await Worker.create({
+      connection,
+      namespace,
+      taskQueue: hostTaskQueue(host),
+      activities: turns,
+    }),
+  );
   stop = async () => {
     // A worker waits for its activities.
     for (const end of ends.values()) end.resolve({ outcome: 'interrupted', cause: null });
@@ -518,7 +527,8 @@ test.each([
     queue = `${taskQueue}-dying-${ids.length}`;
     const program = new URL('../fixtures/dying-worker.ts', import.meta.url).pathname;
     const url = `sqlite:${join(folder, 'store.db')}`;
-    const args = [program, temporalAddress(), queue, workflowBundlePath(), url, String(lastOne)];
+    const server = [temporalAddress(), temporalNamespace()];
+    const args = [program, ...server, queue, workflowBundlePath(), url, String(lastOne)];
     const dying = spawnProcess(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
     const ended = once(dying, 'exit');
     await once(dying.stdout, 'data');

@@ -30,7 +30,7 @@ import type { Store } from '../../src/store/port.ts';
 import { workflowSignals } from '../../src/workflow-signals.ts';
 import { endEvent, TableStore } from '../domain/table-store.ts';
 import { eventually } from '../support/eventually.ts';
-import { temporalAddress, workflowBundlePath } from '../support/temporal.ts';
+import { temporalAddress, temporalNamespace, workflowBundlePath } from '../support/temporal.ts';
 
 const host = 'h1';
 const taskQueue = `holdfast-table-life-${randomUUID().slice(0, 8)}`;
@@ -49,7 +49,8 @@ beforeAll(async () => {
   const address = temporalAddress();
   const connection = await NativeConnection.connect({ address });
   const clientConnection = await Connection.connect({ address });
-  client = new Client({ connection: clientConnection });
+  const namespace = temporalNamespace();
+  client = new Client({ connection: clientConnection, namespace });
   const signals = workflowSignals({ client: client.workflow, taskQueue });
   const parts = { store: store as unknown as Store, signals };
   const turns: TurnActivities = {
@@ -61,7 +62,6 @@ beforeAll(async () => {
     steerTurn: () => Promise.resolve('refused'),
     answerApproval: () => Promise.resolve(true),
   };
-  const namespace = 'default';
   const workers = [
     await Worker.create({
       connection,

@@ -13,13 +13,17 @@ import { dueTimes } from '../../src/domain/due-times.ts';
 import type { TriggerRow } from '../../src/store/port.ts';
 import { triggerSchedules } from '../../src/trigger-schedules.ts';
 import { eventually } from '../support/eventually.ts';
-import { temporalAddress, workflowBundlePath } from '../support/temporal.ts';
+import { temporalAddress, temporalNamespace, workflowBundlePath } from '../support/temporal.ts';
 import { type Harness, startHarness, type StartedTrigger } from './harness.ts';
 
 let harness: Harness;
 
 beforeAll(async () => {
-  harness = await startHarness({ address: temporalAddress(), bundlePath: workflowBundlePath() });
+  harness = await startHarness({
+    address: temporalAddress(),
+    namespace: temporalNamespace(),
+    bundlePath: workflowBundlePath(),
+  });
 });
 afterAll(() => harness.stop());
 
@@ -170,7 +174,7 @@ describe('a trigger’s Workflow', () => {
 
 describe('its Schedule', () => {
   const client = (): ScheduleClient =>
-    new ScheduleClient({ connection: harness.client.connection, namespace: 'default' });
+    new ScheduleClient({ connection: harness.client.connection, namespace: temporalNamespace() });
   const refused: string[] = [];
   /** Fires of these go to nobody. */
   const schedulesOf = (taskQueue = `nobody-${randomUUID()}`) =>
@@ -320,7 +324,7 @@ describe('its Schedule', () => {
     toMs: number,
   ): Promise<number[]> {
     const { startTime } = await client().connection.workflowService.listScheduleMatchingTimes({
-      namespace: 'default',
+      namespace: temporalNamespace(),
       scheduleId,
       startTime: msNumberToTs(fromMs),
       endTime: msNumberToTs(toMs),
