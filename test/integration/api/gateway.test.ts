@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
 import type { ConversationViewValue } from '../../../src/contracts/view.ts';
 import { emptyView, foldEvents } from '../../../src/domain/fold.ts';
+import { textOf } from '../../support/chat-clients.ts';
 import { eventually } from '../../support/eventually.ts';
 import { temporalBinary } from '../../support/temporal.ts';
 import { Stack } from './stack.ts';
@@ -19,11 +20,8 @@ const upTo = (last: number, from = 1): number[] =>
   Array.from({ length: last - from + 1 }, (_, index) => from + index);
 const words = (count: number): string => Array.from({ length: count }, (_, n) => `w${n} `).join('');
 const script = (...steps: string[]): string => ['#script', ...steps].join('\n');
-const textOf = (view: ConversationViewValue): string =>
-  view.messages
-    .filter(({ role, kind }) => role === 'assistant' && kind === 'text')
-    .map(({ content }) => content)
-    .join('');
+const viewOf = async (id: string): Promise<ConversationViewValue> =>
+  (await stack.call('GET', `/v1/conversations/${id}`)).body as ConversationViewValue;
 
 describe('a conversation', () => {
   test('L4 two sockets, one of them joining in the middle, and the log fold to the same text, seq without gap or repeat', async () => {
@@ -60,7 +58,7 @@ describe('a conversation', () => {
     const folded = [
       foldEvents(emptyView(id), log as never),
       foldEvents(snapshot.payload as never, second.events(id) as never),
-      (await stack.call('GET', `/v1/conversations/${id}`)).body as ConversationViewValue,
+      await viewOf(id),
     ];
     for (const view of folded) expect(textOf(view)).toBe(words(500));
     expect(folded[1]).toEqual(folded[0]);
@@ -78,9 +76,9 @@ describe('a conversation', () => {
 
   test('C1 a cancel is waited for; what was cancelled can be retried', async () => {
     const id = await stack.conversation('cancel');
-    const sent = await stack.send(id, 'r1', script('words 5', 'hang'));
+    const sent = await stack.send(id, 'r1', script('words 5 every 20', 'hang'));
     const { turnId } = sent.body;
-    await eventually(async () => (await stack.log(id)).some(({ type }) => type === 'chat.delta'));
+    await eventually(async () => textOf(await viewOf(id)) === words(5));
     const cancelled = await stack.call('POST', `/v1/conversations/${id}/cancel?wait=end`, {
       turnId,
     });
@@ -107,8 +105,7 @@ describe('a conversation', () => {
     const id = await stack.conversation('approval');
     const waiting = stack.send(id, 'r1', script('ask tool', 'text "after"'), '?wait=end');
     const approvalId = await eventually(async () => {
-      const { body } = await stack.call('GET', `/v1/conversations/${id}`);
-      return (body as ConversationViewValue).approvals[0]?.approvalId;
+      return (await viewOf(id)).approvals[0]?.approvalId;
     });
     const path = `/v1/conversations/${id}/approvals/${approvalId}`;
     const [one, two] = await Promise.all([
