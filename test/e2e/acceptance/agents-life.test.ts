@@ -248,7 +248,7 @@ test(
       a,
       (rows) => rows.length === 3 && rows.every((row) => row.state === 'applied'),
     );
-    await team.viewOnce(a, (view) => view.state === 'idle' && view.queue.length === 0);
+    await team.atRest();
     expect(textOf(await team.view(a))).toMatch(new RegExp(`^${session}${session}[23]$`));
     await team.kill('provider');
     await team.tell(team.rootId, 'a', script('text " again "', 'say session'));

@@ -146,6 +146,8 @@ describe('with a recovery prompt', () => {
       const rows = await team.mailOnce(team.rootId, (all) => all.length === 1 && allApplied(all));
       expect(rows).toMatchObject([{ kind: 'error', outcome: 'interrupted' }]);
       expect(await bootsOf(team)).toEqual([undefined]);
+      // The root's turn with that mail too: cut short, it would be told of.
+      await team.atRest();
       await team.kill('turn-host');
       await team.tell(team.rootId, 'a', 'go on');
       await team.mailOnce(a, (all) => all.length === 2 && allApplied(all));
