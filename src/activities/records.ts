@@ -74,6 +74,9 @@ export type DecisionBasis = {
   held?: boolean;
 };
 
+/** What of the store's state a basis is held against. */
+type Decided = Pick<WorkflowState, 'state' | 'turn' | 'queue' | 'held'>;
+
 /**
  * - `recorded`: now, or by an earlier run of this very activity.
  * - `ended`: the attempt has ended in the meantime; nothing was recorded.
@@ -191,12 +194,9 @@ export function createRecordActivities(parts: { store: Store }) {
       };
     },
 
-    /** Whether the store has gone on without the workflow: see {@link isBehind}; or what it takes to be running has been settled. */
+    /** See {@link isOvertaken}. */
     async hasGoneOn(ref: { conversationId: string; basis: DecisionBasis }): Promise<boolean> {
-      const { conversationId, basis } = ref;
-      const state = await store.workflowState(conversationId);
-      const isSettled = state?.turn === null && state.state === 'idle' && basis.turn !== null;
-      return isSettled || isBehind(basis, state);
+      return isOvertaken(ref.basis, await store.workflowState(ref.conversationId));
     },
 
     /** Those of the turns whose prompt has been cut from the history. */
@@ -346,7 +346,7 @@ export async function hasMail(store: Store, conversationId: string): Promise<boo
  * killed when local activities have committed, and the second time other commands come first. What they decide must then
  * be decided anew, from what is recorded (S1, S2, A1).
  */
-export function isBehind(basis: DecisionBasis, state: WorkflowState | null): boolean {
+export function isBehind(basis: DecisionBasis, state: Decided | null): boolean {
   if (state === null) return false;
   const { turn, queue, held } = state;
   // None runs: the workflow's may have just ended; `unlessEnded` tells it.
@@ -356,6 +356,12 @@ export function isBehind(basis: DecisionBasis, state: WorkflowState | null): boo
     queue.length === basis.queue.length &&
     queue.every((item, index) => queueMark(item) === basis.queue[index]);
   return !sameTurn || !sameQueue || (basis.held !== undefined && basis.held !== held);
+}
+
+/** Whether the store has gone on without the workflow: see {@link isBehind}; or what it takes to be running has been settled. */
+export function isOvertaken(basis: DecisionBasis, state: Decided | null): boolean {
+  const isSettled = state?.turn === null && state.state === 'idle' && basis.turn !== null;
+  return isSettled || isBehind(basis, state);
 }
 
 /**

@@ -211,8 +211,7 @@ class ConversationRun {
       // Local activities are called from here alone, one at a time: of two that run at once the order in which they end
       // is not in the history, and what follows from it would not replay.
       if (item.type === 'approval') {
-        if (item.turnId === undefined || item.turnId !== this.#model.turn?.turnId)
-          await this.#lookAhead();
+        if ((item.turnId ?? null) !== this.#model.turn?.turnId) await this.#lookAhead();
         this.#answer(item);
       } else if (item.type === 'host') await this.#pinTo(item.host);
       else if (item.type === 'reopen')
@@ -497,7 +496,7 @@ class ConversationRun {
         return { ...command, turn: await records.lookUpTurn({ conversationId, turnId }) };
       }
       case 'cancel':
-        if (command.turnId === null || command.turnId !== turn?.turnId) await this.#lookAhead();
+        if (command.turnId !== turn?.turnId) await this.#lookAhead();
         return { ...command, turnId: command.turnId ?? this.#model.turn?.turnId ?? null };
       case 'send': {
         const { replaces, whenBusy } = command;

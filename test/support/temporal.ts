@@ -11,14 +11,17 @@ declare module 'vitest' {
   }
 }
 
-/** host:port of the server that all test files share: have workers in {@link temporalNamespace} only. */
+/** host:port of the server that all test files share; workers are for {@link ownNamespace}. */
 export const temporalAddress = (): string => inject('temporalAddress');
 
 /**
- * The present test file's own namespace on that server. Every turn host serves one queue of the same name, so in a shared
+ * The present test file's own namespace, and the server that it is on. Every turn host serves one queue of the same name, so in a shared
  * one another file's host would claim this file's conversations.
  */
-export const temporalNamespace = (): string => namespaceOf(expect.getState().testPath ?? '');
+export const ownNamespace = (): { address: string; namespace: string } => ({
+  address: temporalAddress(),
+  namespace: namespaceOf(expect.getState().testPath ?? ''),
+});
 
 /** The `temporal` CLI that the server was started with. */
 export const temporalBinary = (): string => inject('temporalBinary');

@@ -5,17 +5,13 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { conversationWorkflowId } from '../../src/contracts/ids.ts';
 import { quietAttribute, stateAttribute } from '../../src/workflows/definitions.ts';
 import { eventually } from '../support/eventually.ts';
-import { temporalAddress, temporalNamespace, workflowBundlePath } from '../support/temporal.ts';
+import { ownNamespace, workflowBundlePath } from '../support/temporal.ts';
 import { type Harness, idle, ran, snapshotOf, startHarness } from './harness.ts';
 
 let harness: Harness;
 
 beforeAll(async () => {
-  harness = await startHarness({
-    address: temporalAddress(),
-    namespace: temporalNamespace(),
-    bundlePath: workflowBundlePath(),
-  });
+  harness = await startHarness({ ...ownNamespace(), bundlePath: workflowBundlePath() });
 });
 afterAll(() => harness.stop());
 

@@ -10,11 +10,12 @@ import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/wo
 
 import type { AttemptEnd, AttemptRef } from '../../src/activities/live-turn.ts';
 import type { MailActivities, MailItem } from '../../src/activities/mail.ts';
-import type {
-  ConversationStart,
-  RecordActivities,
-  RecordAnswer,
-  RecordRequest,
+import {
+  type ConversationStart,
+  isOvertaken,
+  type RecordActivities,
+  type RecordAnswer,
+  type RecordRequest,
 } from '../../src/activities/records.ts';
 import type { SteerAnswer, SteerRequest } from '../../src/activities/steering.ts';
 import type { TableActivities, TableWord } from '../../src/activities/tables.ts';
@@ -301,13 +302,9 @@ export async function startHarness(parts: {
     lookUpMessage: ({ conversationId, messageId }) =>
       Promise.resolve(doubleOf(conversationId).lookUp(messageId)),
     hasGoneOn: ({ conversationId, basis }) => {
-      const { start } = doubleOf(conversationId);
+      const { start, isAhead } = doubleOf(conversationId);
       // Only of one that says what it has: a double keeps no state by itself.
-      if (!doubleOf(conversationId).isAhead) return Promise.resolve(false);
-      const { turn, queue } = start;
-      return Promise.resolve(
-        turn?.turnId !== basis.turn?.turnId || queue.length !== basis.queue.length,
-      );
+      return Promise.resolve(isAhead && isOvertaken(basis, { held: false, ...start }));
     },
     cutTurns: ({ conversationId, turnIds }) =>
       Promise.resolve(turnIds.filter((id) => doubleOf(conversationId).cut.has(id))),

@@ -36,7 +36,7 @@ import type { Store } from '../../src/store/port.ts';
 import { decodeEvent } from '../../src/store/stored-event.ts';
 import { workflowSignals } from '../../src/workflow-signals.ts';
 import { eventually } from '../support/eventually.ts';
-import { temporalAddress, temporalNamespace, workflowBundlePath } from '../support/temporal.ts';
+import { ownNamespace, workflowBundlePath } from '../support/temporal.ts';
 
 const host = 'h1';
 const taskQueue = `holdfast-mail-${randomUUID().slice(0, 8)}`;
@@ -61,10 +61,9 @@ let root: string;
 beforeAll(async () => {
   Runtime.install({ logger: new DefaultLogger('ERROR') });
   store = await openStore({ url: `sqlite:${join(folder, 'store.db')}` });
-  const address = temporalAddress();
+  const { address, namespace } = ownNamespace();
   const connection = await NativeConnection.connect({ address });
   const clientConnection = await Connection.connect({ address });
-  const namespace = temporalNamespace();
   client = new Client({ connection: clientConnection, namespace });
   const signals = workflowSignals({ client: client.workflow, taskQueue });
   watch = new MailWatch({ store, signals, log: () => undefined });
@@ -527,8 +526,8 @@ test.each([
     queue = `${taskQueue}-dying-${ids.length}`;
     const program = new URL('../fixtures/dying-worker.ts', import.meta.url).pathname;
     const url = `sqlite:${join(folder, 'store.db')}`;
-    const server = [temporalAddress(), temporalNamespace()];
-    const args = [program, ...server, queue, workflowBundlePath(), url, String(lastOne)];
+    const { address, namespace } = ownNamespace();
+    const args = [program, address, namespace, queue, workflowBundlePath(), url, String(lastOne)];
     const dying = spawnProcess(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
     const ended = once(dying, 'exit');
     await once(dying.stdout, 'data');

@@ -8,18 +8,14 @@ import { Reviver } from '../../src/revival.ts';
 import { workflowSignals } from '../../src/workflow-signals.ts';
 import { stateAttribute } from '../../src/workflows/definitions.ts';
 import { eventually } from '../support/eventually.ts';
-import { temporalAddress, temporalNamespace, workflowBundlePath } from '../support/temporal.ts';
+import { ownNamespace, workflowBundlePath } from '../support/temporal.ts';
 import { type Harness, idle, ran, startHarness } from './harness.ts';
 
 let harness: Harness;
 const none = (): Promise<string[]> => Promise.resolve([]);
 
 beforeAll(async () => {
-  harness = await startHarness({
-    address: temporalAddress(),
-    namespace: temporalNamespace(),
-    bundlePath: workflowBundlePath(),
-  });
+  harness = await startHarness({ ...ownNamespace(), bundlePath: workflowBundlePath() });
 });
 afterAll(() => harness.stop());
 

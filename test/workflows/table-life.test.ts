@@ -30,7 +30,7 @@ import type { Store } from '../../src/store/port.ts';
 import { workflowSignals } from '../../src/workflow-signals.ts';
 import { endEvent, TableStore } from '../domain/table-store.ts';
 import { eventually } from '../support/eventually.ts';
-import { temporalAddress, temporalNamespace, workflowBundlePath } from '../support/temporal.ts';
+import { ownNamespace, workflowBundlePath } from '../support/temporal.ts';
 
 const host = 'h1';
 const taskQueue = `holdfast-table-life-${randomUUID().slice(0, 8)}`;
@@ -46,10 +46,9 @@ const named = (name: string): string => `${tableId}-${name}`;
 
 beforeAll(async () => {
   Runtime.install({ logger: new DefaultLogger('ERROR') });
-  const address = temporalAddress();
+  const { address, namespace } = ownNamespace();
   const connection = await NativeConnection.connect({ address });
   const clientConnection = await Connection.connect({ address });
-  const namespace = temporalNamespace();
   client = new Client({ connection: clientConnection, namespace });
   const signals = workflowSignals({ client: client.workflow, taskQueue });
   const parts = { store: store as unknown as Store, signals };

@@ -7,17 +7,13 @@ import { tableWorkflowId } from '../../src/contracts/ids.ts';
 import type { TableWorkflowSnapshotValue } from '../../src/contracts/signals.ts';
 import { tableAttribute } from '../../src/workflows/definitions.ts';
 import { eventually } from '../support/eventually.ts';
-import { temporalAddress, temporalNamespace, workflowBundlePath } from '../support/temporal.ts';
+import { ownNamespace, workflowBundlePath } from '../support/temporal.ts';
 import { type Harness, startHarness, type StartedTable } from './harness.ts';
 
 let harness: Harness;
 
 beforeAll(async () => {
-  harness = await startHarness({
-    address: temporalAddress(),
-    namespace: temporalNamespace(),
-    bundlePath: workflowBundlePath(),
-  });
+  harness = await startHarness({ ...ownNamespace(), bundlePath: workflowBundlePath() });
 });
 afterAll(() => harness.stop());
 

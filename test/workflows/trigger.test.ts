@@ -13,17 +13,13 @@ import { dueTimes } from '../../src/domain/due-times.ts';
 import type { TriggerRow } from '../../src/store/port.ts';
 import { triggerSchedules } from '../../src/trigger-schedules.ts';
 import { eventually } from '../support/eventually.ts';
-import { temporalAddress, temporalNamespace, workflowBundlePath } from '../support/temporal.ts';
+import { ownNamespace, workflowBundlePath } from '../support/temporal.ts';
 import { type Harness, startHarness, type StartedTrigger } from './harness.ts';
 
 let harness: Harness;
 
 beforeAll(async () => {
-  harness = await startHarness({
-    address: temporalAddress(),
-    namespace: temporalNamespace(),
-    bundlePath: workflowBundlePath(),
-  });
+  harness = await startHarness({ ...ownNamespace(), bundlePath: workflowBundlePath() });
 });
 afterAll(() => harness.stop());
 
@@ -174,7 +170,10 @@ describe('a trigger’s Workflow', () => {
 
 describe('its Schedule', () => {
   const client = (): ScheduleClient =>
-    new ScheduleClient({ connection: harness.client.connection, namespace: temporalNamespace() });
+    new ScheduleClient({
+      connection: harness.client.connection,
+      namespace: harness.client.options.namespace,
+    });
   const refused: string[] = [];
   /** Fires of these go to nobody. */
   const schedulesOf = (taskQueue = `nobody-${randomUUID()}`) =>
@@ -324,7 +323,7 @@ describe('its Schedule', () => {
     toMs: number,
   ): Promise<number[]> {
     const { startTime } = await client().connection.workflowService.listScheduleMatchingTimes({
-      namespace: temporalNamespace(),
+      namespace: harness.client.options.namespace,
       scheduleId,
       startTime: msNumberToTs(fromMs),
       endTime: msNumberToTs(toMs),
