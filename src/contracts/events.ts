@@ -448,7 +448,7 @@ export const EVENT_PAYLOADS = {
     expiresAt: Type.Optional(Timestamp),
     /** It starts no turn by itself: it goes along with what does, or with the end of a turn that was not cancelled. */
     waits: Type.Optional(Type.Literal(true)),
-    /** messageIds of rows of this mailbox that are told in it, and applied with it; with their senders. */
+    /** messageIds of rows of this mailbox that are told in it, and applied with it; with their senders. Of Holdfast's own mail only. */
     covers: Type.Optional(Type.Array(Type.Object({ messageId: Id, from: Id }))),
     /** Of kind `recovery`: of which boot; of an end: the boot that found it interrupted. */
     boot: Type.Optional(Id),

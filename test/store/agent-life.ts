@@ -178,7 +178,8 @@ async function act(store: Store, step: Step, fresh: string): Promise<string> {
       );
       const mail = accepted({
         messageId: `m${message}`,
-        from: step.from === null ? null : pick(step.from),
+        // What covers is Holdfast's own, or covers nothing.
+        from: step.from === null || (covers && kind === 'recovery') ? null : pick(step.from),
         kind,
         content: `${fresh} \ud83d`,
         ...(waits ? { waits: true } : {}),
@@ -365,7 +366,7 @@ export function mailboxOf(log: readonly Event[]): Told[] {
         appliedAt: null,
         expiresAt: event.payload.expiresAt ?? null,
       };
-      for (const covered of covers ?? []) {
+      for (const covered of from === null ? (covers ?? []) : []) {
         const other = find(covered.messageId, covered.from);
         if (other?.state === 'accepted') other.cover ??= row;
       }

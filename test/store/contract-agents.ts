@@ -3,7 +3,7 @@ import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 
 import type { MailRowValue } from '../../src/contracts/agents.ts';
-import type { Event, NewEvent, OutcomeName } from '../../src/contracts/events.ts';
+import type { Event, EventPayloads, NewEvent, OutcomeName } from '../../src/contracts/events.ts';
 import { conversationStream, tableStream, teamStream } from '../../src/contracts/ids.ts';
 import {
   AGENT_BREADTH_LIMIT,
@@ -501,6 +501,31 @@ export function describeAgents(engine: string, makeData: () => Promise<StoreData
         await say(store, 'r', rejected(request(null, 'x')));
         expect(await stateOf(store, 'r', 'm')).toBe('delivered t1');
         expect(await rowOf(store, 'r', 'm')).not.toHaveProperty('coveredBy');
+      });
+
+      it('covers only what others sent, and only by what Holdfast tells: nothing that covers is covered', async () => {
+        const store = await (await newData()).open({ clock: ticking() });
+        await openLife(store);
+        const covering = (
+          messageId: string,
+          from: string,
+        ): Partial<EventPayloads['mail.accepted']> => ({
+          covers: [{ messageId, from }],
+        });
+        await say(
+          store,
+          'alone',
+          accepted({ messageId: 'm', from: 'r' }),
+          accepted({ messageId: 'x', from: 'q', ...covering('m', 'r') }),
+          accepted({ messageId: 'y', from: null, kind: 'recovery', ...covering('x', 'q') }),
+        );
+        await say(store, 'alone', queuedUp(request(null, 'y'), 't1'));
+        expect(await stateOf(store, 'alone', 'x', 'q')).toBe('delivered t1');
+        expect(await stateOf(store, 'alone', 'm', 'r')).toBe('accepted');
+        const all = { conversationId: 'alone', limit: 9, limitBytes: 1e6, waiting: true };
+        expect((await store.takeableMail(all)).items).toMatchObject([{ messageId: 'm' }]);
+        await say(store, 'alone', begun(request('q', 'x'), t));
+        await expectLogs(store, true);
       });
 
       it('is read page by page, of what was received, sent, or both, by state', async () => {

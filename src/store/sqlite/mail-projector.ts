@@ -6,7 +6,8 @@
  *  1 M1 (receiver, sender, message) has one row, the first. What comes again changes nothing.
  *  2 A row goes `accepted → delivered → applied`, or from one of the first two to `failed`, or from the first to `expired`. From those
  *    two, by `mail.again`, to `accepted` under its next requestId; nowhere else.
- *  3 A row that another covers has that one's state, turn and times, until it is sent by itself.
+ *  3 A row that another covers has that one's state, turn and times, until it is sent by itself. Only what Holdfast tells covers, and
+ *    that is never covered: there is no chain of rows in which one would have to follow another's.
  *  4 A row of which the receipt was there before follows it all the same: it would otherwise be taken for ever.
  *  5 The counts of a member (agents) are of its rows as they are.
  */
@@ -60,7 +61,7 @@ export class MailProjector {
     if (Number(inserted.changes) === 0) return false;
     this.#count(receiver, null, 'accepted', 1);
     const row = Number(inserted.lastInsertRowid);
-    for (const covered of mail.covers ?? []) this.#cover(receiver, covered, row);
+    if (from === null) for (const covered of mail.covers ?? []) this.#cover(receiver, covered, row);
     this.#catchUp(receiver, requestId, at);
     return true;
   }
