@@ -29,6 +29,8 @@ class Book {
   readonly offers: string[] = [];
   /** Offers that a turn has taken in. */
   readonly taken = new Set<string>();
+  /** Offers of which the conversation was told that no turn takes them in. */
+  readonly refused = new Set<string>();
   /** requestIds that were removed from the queue. */
   readonly removed: string[] = [];
   /** Messages of the history that is left, as the provider knows it: what each said. */
@@ -37,8 +39,11 @@ class Book {
   notices = 0;
   readonly turns = new Map<string, KnownTurn>();
   readonly inTable: boolean;
+  /** requestIds that the conversation remembers, beside those of what runs and waits: all, until Temporal has lost it. */
+  readonly #recent = new Set<string>();
   waiting: Waiting[] = [];
-  running: { turnId: string; attempt: number; cancelling: boolean } | null = null;
+  running: { requestId: string; turnId: string; attempt: number; cancelling: boolean } | null =
+    null;
   occupied: Occupied | null = null;
 
   constructor({ inTable }: { inTable: boolean }) {
@@ -58,9 +63,9 @@ class Book {
     const { requestId, content, whenBusy } = request;
     if (this.answers.has(requestId)) return;
     if (content.trim() === '') {
-      this.answers.set(requestId, 'rejected invalid_request');
+      this.#answer(requestId, 'rejected invalid_request');
     } else if (replaces !== null && !this.history.includes(replaces)) {
-      this.answers.set(requestId, 'rejected not_found');
+      this.#answer(requestId, 'rejected not_found');
     } else {
       const item = row({ requestId, turnId, attempt: 1, content, replaces });
       this.#take(item, whenBusy);
@@ -71,17 +76,17 @@ class Book {
     if (requestId !== null && this.answers.has(requestId)) return;
     const turn = this.turns.get(turnId);
     if (turn === undefined) {
-      this.answers.set(requestId ?? freshId, 'rejected not_found');
+      this.#answer(requestId ?? freshId, 'rejected not_found');
       return;
     }
     const attempt = turn.attempts + 1;
     const id = requestId ?? retryRequestId(turnId, attempt);
-    if (this.answers.has(id)) return;
+    if (this.#remembers(id)) return;
     const again = turn.outcome !== null && turn.outcome !== 'completed';
     const known = this.history.includes(`m${turnId.slice(1)}`);
     if (!again || !known || this.waiting.some((item) => item.turnId === turnId))
-      this.answers.set(requestId ?? freshId, 'rejected not_retryable');
-    else
+      this.#answer(requestId ?? freshId, 'rejected not_retryable');
+    else if (!this.answers.has(id))
       this.#take(
         row({ requestId: id, turnId, attempt, content: turn.content, replaces: null }),
         'queue',
@@ -175,31 +180,49 @@ class Book {
     }
   }
 
+  /** Temporal has lost it: only the store still knows what was answered. */
+  forget(): void {
+    this.#recent.clear();
+  }
+
+  #answer(requestId: string, words: string): void {
+    this.answers.set(requestId, words);
+    this.#recent.add(requestId);
+  }
+
+  #remembers(requestId: string): boolean {
+    return (
+      this.#recent.has(requestId) ||
+      this.running?.requestId === requestId ||
+      this.waiting.some((item) => item.requestId === requestId)
+    );
+  }
+
   #take(item: Waiting, whenBusy: 'queue' | 'reject' | 'interrupt' | 'steer'): void {
     const { requestId, turnId, attempt } = item;
     const others = this.waiting.some(({ held }) => !held);
     const interrupts = whenBusy === 'interrupt';
     const refused = this.occupied === 'waiting' && interrupts ? null : this.occupied;
     if (this.running === null && !others && refused === null) {
-      this.answers.set(requestId, `started ${turnId}.${attempt}`);
+      this.#answer(requestId, `started ${turnId}.${attempt}`);
       this.#start(item);
       return;
     }
     // An idle one that is not the active one can wait for it: nobody is busy with anything.
     const waits = this.running === null && !others && refused === 'elsewhere';
     if (whenBusy === 'reject' && !waits) {
-      this.answers.set(requestId, 'rejected busy');
+      this.#answer(requestId, 'rejected busy');
       return;
     }
     const bytes = [...this.waiting, item].reduce((sum, each) => sum + utf8Bytes(each.content), 0);
     if (this.waiting.length === QUEUE_LIMIT || bytes > QUEUE_LIMIT_BYTES) {
-      this.answers.set(requestId, 'rejected queue_full');
+      this.#answer(requestId, 'rejected queue_full');
       return;
     }
     const position = interrupts ? 0 : this.waiting.length;
     item.now = interrupts;
     this.waiting.splice(position, 0, item);
-    this.answers.set(requestId, `queued ${turnId}.${attempt} at ${position}`);
+    this.#answer(requestId, `queued ${turnId}.${attempt} at ${position}`);
     if (this.running === null) {
       const givesWay = !others && refused === 'waiting';
       this.words.push(givesWay ? 'look, yields' : interrupts ? 'want, interrupt' : 'want');
@@ -250,8 +273,9 @@ class Book {
     }
   }
 
-  #start({ turnId, attempt, content, replaces }: Waiting): void {
-    this.running = { turnId, attempt, cancelling: false };
+  #start({ requestId, turnId, attempt, content, replaces }: Waiting): void {
+    this.running = { requestId, turnId, attempt, cancelling: false };
+    this.#recent.add(requestId);
     this.turns.set(turnId, { attempts: attempt, outcome: null, content });
     this.runs.push(`${turnId}.${attempt}`);
     if (replaces !== null && this.history.includes(replaces))
@@ -337,6 +361,7 @@ function play(harness: Harness, book: Book, chosen: Step): void {
       break;
     case 'lose': {
       const { running } = book;
+      book.forget();
       if (running !== null && book.turns.get(running.turnId)?.outcome !== null)
         book.ended(running.turnId, running.attempt);
       else book.look({ given: false });
@@ -392,9 +417,11 @@ function play(harness: Harness, book: Book, chosen: Step): void {
         chosen.which,
       );
       // What was taken stays so; and what runs on may take what it has not refused.
-      const taken = book.taken.has(requestId) || (chosen.taken && harness.take(requestId));
+      const takes = chosen.taken && !book.refused.has(requestId);
+      const taken = book.taken.has(requestId) || (takes && harness.take(requestId));
       if (taken) book.taken.add(requestId);
       if (!chosen.told) break;
+      if (!taken) book.refused.add(requestId);
       book.steered(requestId, taken);
       harness.command({ type: 'steered', requestId, taken });
       break;
