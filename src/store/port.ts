@@ -29,10 +29,10 @@
  *  M1 a mailbox is projected from its conversation's events: `mail.accepted` is a row, a second one of (sender, messageId) none. Its
  *     row follows the receipt of its request (`mailRequestId` of mail-request-id.ts) in the same transaction, also one that was there
  *     before: queued `delivered`, started or taken by steering `applied`, rejected `failed` with the code, removed or dropped unstarted
- *     `failed` (`removed`); what it covers (which only mail from Holdfast itself does) goes along with it. `mail.again` is for what has failed or expired, has the row accepted from
- *     then on for as long as it had at first (a day, when its time was over already), and wait no more. The end of a child's attempt appends `mail.accepted` to its parent's
- *     stream in the same transaction, when that attempt is of the turn of the child's task (domain/mail.ts; another messageId where the
- *     child has used that one itself).
+ *     `failed` (`removed`); what it covers (which only mail from Holdfast itself does) goes along with it. `mail.again` is for what has
+ *     failed or expired, has the row accepted from then on for as long as it had at first (a day, when its time was over already), and
+ *     wait no more. The end of a child's attempt appends `mail.accepted` to its parent's stream in the same transaction, when that
+ *     attempt is of the turn of the child's task (domain/mail.ts; another messageId where the child has used that one itself).
  *  M2 an end `interrupted` with a `boot`, of a member of a team, is owed to that team's root until a `mail.accepted` of kind `recovery`
  *     in the root's stream: that settles what was owed of the hosts of its `boot`, or all when nothing is owed of that boot. Not owed is
  *     what names a boot of which the root has been told.

@@ -3,7 +3,7 @@ import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 
 import type { MailRowValue } from '../../src/contracts/agents.ts';
-import type { Event, EventPayloads, NewEvent, OutcomeName } from '../../src/contracts/events.ts';
+import type { Event, NewEvent, OutcomeName } from '../../src/contracts/events.ts';
 import { conversationStream, tableStream, teamStream } from '../../src/contracts/ids.ts';
 import {
   AGENT_BREADTH_LIMIT,
@@ -506,18 +506,17 @@ export function describeAgents(engine: string, makeData: () => Promise<StoreData
       it('covers only what others sent, and only by what Holdfast tells: nothing that covers is covered', async () => {
         const store = await (await newData()).open({ clock: ticking() });
         await openLife(store);
-        const covering = (
-          messageId: string,
-          from: string,
-        ): Partial<EventPayloads['mail.accepted']> => ({
-          covers: [{ messageId, from }],
-        });
         await say(
           store,
           'alone',
           accepted({ messageId: 'm', from: 'r' }),
-          accepted({ messageId: 'x', from: 'q', ...covering('m', 'r') }),
-          accepted({ messageId: 'y', from: null, kind: 'recovery', ...covering('x', 'q') }),
+          accepted({ messageId: 'x', from: 'q', covers: [{ messageId: 'm', from: 'r' }] }),
+          accepted({
+            messageId: 'y',
+            from: null,
+            kind: 'recovery',
+            covers: [{ messageId: 'x', from: 'q' }],
+          }),
         );
         await say(store, 'alone', queuedUp(request(null, 'y'), 't1'));
         expect(await stateOf(store, 'alone', 'x', 'q')).toBe('delivered t1');

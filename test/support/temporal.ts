@@ -15,8 +15,8 @@ declare module 'vitest' {
 export const temporalAddress = (): string => inject('temporalAddress');
 
 /**
- * The present test file's own namespace, and the server that it is on. Every turn host serves one queue of the same name, so in a shared
- * one another file's host would claim this file's conversations.
+ * The present test file's own namespace, and the server that it is on. Every turn host serves one queue of the same name, so in a
+ * shared one another file's host would claim this file's conversations.
  */
 export const ownNamespace = (): { address: string; namespace: string } => ({
   address: temporalAddress(),
